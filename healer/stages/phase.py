@@ -1,0 +1,75 @@
+"""How far the healing of an incident has come, read from its intents."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from healer.model.hypothesis import Diagnosis
+from healer.model.incident import Incident, Phase
+from healer.model.intent import ACTIVE_STATES, Effect, Intent, State
+
+
+def settle(
+    incident: Incident, intents: Sequence[Intent], now: datetime, quiet_for: timedelta
+) -> Incident:
+    """`incident` in the phase its intents put it in; resolved once quiet long enough.
+
+    It never resolves while an action is under way: what we began, we see through.
+    """
+    phase, resolution = _phase(incident, intents), ""
+    busy = any(i.state in ACTIVE_STATES for i in intents)
+    quiet = incident.quiet_since is not None and now - incident.quiet_since >= quiet_for
+    if quiet and not busy:
+        phase, resolution = Phase.RESOLVED, _resolution(intents)
+    if phase is incident.phase:
+        return incident
+    return dataclasses.replace(
+        incident,
+        phase=phase,
+        resolution=resolution,
+        resolved_at=now if phase is Phase.RESOLVED else None,
+        updated_at=now,
+        version=incident.version + 1,
+    )
+
+
+def with_diagnosis(incident: Incident, diagnosis: Diagnosis, now: datetime) -> Incident:
+    """`incident` with a new ranking; `leading_since` is kept while the same cause leads."""
+    old = incident.diagnosis
+    since = now
+    if old is not None and old.leader is not None and diagnosis.leader is not None:
+        same = (old.leader.cause, old.leader.target) == (
+            diagnosis.leader.cause,
+            diagnosis.leader.target,
+        )
+        since = old.leading_since or now if same else now
+    return dataclasses.replace(
+        incident,
+        diagnosis=dataclasses.replace(diagnosis, leading_since=since),
+        version=incident.version + 1,
+        updated_at=now,
+    )
+
+
+def _phase(incident: Incident, intents: Sequence[Intent]) -> Phase:
+    states = {i.state for i in intents}
+    if states & {State.APPROVED, State.EXECUTING}:
+        return Phase.ACTING
+    if State.VERIFYING in states:
+        return Phase.VERIFYING
+    if any(i.state is State.PLANNED and i.expires_at is not None for i in intents):
+        return Phase.AWAITING_APPROVAL
+    if any(i.plan.remediation == "escalate" and i.state is State.SUCCEEDED for i in intents):
+        return Phase.ESCALATED
+    return Phase.DIAGNOSED if incident.diagnosis is not None else Phase.OPEN
+
+
+def _resolution(intents: Sequence[Intent]) -> str:
+    for intent in reversed(intents):
+        if intent.outcome is not None and intent.outcome.effect is Effect.EFFECTIVE:
+            return f"{intent.plan.remediation} was effective"
+    if any(i.state is State.REHEARSED for i in intents):
+        return "symptoms ceased; Healer only observed"
+    return "symptoms ceased"

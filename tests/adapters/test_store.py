@@ -1,0 +1,258 @@
+"""The store keeps what it accepted, once, in order, and its audit chain holds or says where not."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import builders
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from healer.adapters.store import SqlStore, open_store
+from healer.errors import BadInput, Permanent, Temporary
+from healer.model.audit import AuditEntry
+from healer.model.incident import Phase
+from healer.model.intent import State
+from healer.model.message import Delivery, DeliveryResult
+from healer.ports import Baseline, Episode
+
+NOW = builders.NOW
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "healer.db"
+
+
+@pytest.fixture
+def store(file: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{file}")
+    yield opened
+    opened.close()
+
+
+def entry(number: int) -> AuditEntry:
+    return AuditEntry(
+        "plan.proposed", NOW, "healer", incident_id=f"inc-{number % 3}", message=f"entry {number}",
+        detail={"n": number, "为": "什么"},
+    )
+
+
+def test_an_incident_comes_back_as_it_was_put_after_a_restart(store: SqlStore, file: Path) -> None:
+    put = builders.incident(diagnosis=builders.diagnosis())
+    store.put_incident(put)
+    store.close()
+    again = open_store(f"sqlite:///{file}")
+    assert again.incident("inc-1") == put
+    assert again.open_incidents() == (put,)
+    again.close()
+
+
+def test_a_resolved_incident_is_no_longer_open(store: SqlStore) -> None:
+    put = builders.incident()
+    store.put_incident(put)
+    store.put_incident(dataclasses.replace(put, phase=Phase.RESOLVED))
+    assert store.open_incidents() == ()
+    assert store.incident("inc-1") is not None
+
+
+def test_pages_cover_every_incident_once_newest_first(store: SqlStore) -> None:
+    for number in range(7):
+        store.put_incident(
+            builders.incident(f"inc-{number}", opened_at=builders.at(number // 2))
+        )
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = store.incidents(limit=2, cursor=cursor)
+        seen += [i.id for i in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == [f"inc-{n}" for n in (6, 5, 4, 3, 2, 1, 0)]
+
+
+def test_incidents_are_found_by_phase_cause_namespace_node_time_and_text(store: SqlStore) -> None:
+    store.put_incident(builders.incident("a", diagnosis=builders.diagnosis()))
+    store.put_incident(
+        builders.incident("b", targets=(builders.node(),), phase=Phase.RESOLVED,
+                          opened_at=builders.at(60), title="disk 100% full")
+    )
+    ids = lambda **wanted: [i.id for i in store.incidents(**wanted).items]  # noqa: E731
+    assert ids(phase=["resolved"]) == ["b"]
+    assert ids(cause=["engine_hang"]) == ["a"]
+    assert ids(namespace=["serving"]) == ["a"]
+    assert ids(node=["gpu-node-1"]) == ["b"]
+    assert ids(since=builders.at(0)) == ["b"]
+    assert ids(until=builders.at(0)) == ["a"]
+    assert ids(text="100% f") == ["b"]
+    assert ids(text="100_ f") == []
+
+
+def test_a_foreign_cursor_is_refused_with_its_value(store: SqlStore) -> None:
+    with pytest.raises(BadInput, match="cursor: '!!'"):
+        store.incidents(cursor="!!")
+
+
+def test_an_intent_is_claimed_once(store: SqlStore) -> None:
+    intent = builders.intent()
+    assert store.claim_intent(intent)
+    assert not store.claim_intent(dataclasses.replace(intent, note="second"))
+    found = store.intent(intent.id)
+    assert found is not None
+    assert found.note == ""
+
+
+def test_an_approval_counts_once_for_the_very_plan_and_in_time(store: SqlStore) -> None:
+    intent = builders.intent(expires_at=builders.at(900))
+    store.claim_intent(intent)
+    assert not store.decide(intent.id, "another digest", "ada", yes=True, at=NOW)
+    assert not store.decide(intent.id, intent.plan.digest, "ada", yes=True, at=builders.at(900))
+    assert store.decide(intent.id, intent.plan.digest, "ada", yes=True, at=NOW)
+    assert not store.decide(intent.id, intent.plan.digest, "bob", yes=False, at=NOW)
+    found = store.intent(intent.id)
+    assert found is not None
+    assert (found.approved_by, found.state) == ("ada", State.PLANNED)
+
+
+def test_a_rejected_intent_is_aborted_and_says_by_whom(store: SqlStore) -> None:
+    intent = builders.intent()
+    store.claim_intent(intent)
+    assert store.decide(intent.id, intent.plan.digest, "ada", yes=False, at=NOW)
+    found = store.intent(intent.id)
+    assert found is not None
+    assert (found.state, found.note) == (State.ABORTED, "rejected by ada")
+    assert store.intents(open_only=True) == ()
+
+
+def test_an_alert_delivered_twice_is_one_episode_and_its_end_is_kept(store: SqlStore) -> None:
+    firing = Episode("alertmanager", "f1", NOW, {"alertname": "X"}, last_seen=NOW)
+    assert store.accept([firing]) == (1, 0)
+    assert store.accept([firing]) == (0, 1)
+    ended = dataclasses.replace(firing, ends_at=builders.at(60), last_seen=builders.at(60))
+    assert store.accept([ended]) == (1, 0)
+    assert store.accept([firing]) == (0, 1)
+    (found,) = store.episodes(NOW)
+    assert found.ends_at == builders.at(60)
+    assert store.episodes(builders.at(61)) == ()
+
+
+def test_a_notice_is_enqueued_once_a_channel_and_retried_when_it_is_due(store: SqlStore) -> None:
+    assert store.enqueue("ops", "k", "inc-1", "{}", NOW)
+    assert not store.enqueue("ops", "k", "inc-1", "{}", NOW)
+    assert store.enqueue("dev", "k", "inc-1", "{}", NOW)
+    (parcel,) = store.due("ops", NOW)
+    retry = DeliveryResult(Delivery.RETRY, "-1", "busy")
+    store.settle(parcel.id, retry, NOW, builders.at(30))
+    assert store.due("ops", NOW) == ()
+    (again,) = store.due("ops", builders.at(30))
+    assert again.tries == 1
+    store.settle(parcel.id, DeliveryResult(Delivery.DELIVERED, "0"), builders.at(31), None)
+    assert store.due("ops", builders.at(9999)) == ()
+    assert {d["result"] for d in store.deliveries(incident_id="inc-1")} == {"delivered", "waiting"}
+
+
+def test_a_baseline_keeps_its_arrays_to_the_bit(store: SqlStore) -> None:
+    arrays = {"profile": np.linspace(0, 1, 7, dtype=np.float32), "n": np.array([3])}
+    store.put_baseline(Baseline("seasonal", "ttft_p95", 2, NOW, arrays, {"period_s": 86400}))
+    (found,) = store.baselines()
+    assert (found.version, found.meta) == (2, {"period_s": 86400})
+    assert all(np.array_equal(found.arrays[k], v) for k, v in arrays.items())
+
+
+def test_pruning_forgets_ended_incidents_and_never_the_audit(store: SqlStore) -> None:
+    store.put_incident(builders.incident("old", phase=Phase.RESOLVED))
+    store.put_incident(builders.incident("open"))
+    store.record(entry(1))
+    assert store.prune(NOW + timedelta(days=1)) == 1
+    assert [i.id for i in store.incidents().items] == ["open"]
+    assert store.verify_audit() == (1, "")
+
+
+def test_the_audit_chain_holds_over_many_appends_and_a_restart(
+    store: SqlStore, file: Path
+) -> None:
+    for number in range(20):
+        store.record(entry(number), entry(number + 100))
+    store.close()
+    again = open_store(f"sqlite:///{file}")
+    assert again.verify_audit() == (40, "")
+    assert [n for n, _ in again.audit(incident_id="inc-1", limit=2)] == [2, 3]
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "complaint"),
+    [
+        ("UPDATE audit SET body = replace(body, 'entry 4', 'entry 5') WHERE sequence = 5", "5 doe"),
+        ("UPDATE audit SET incident_id = 'inc-9' WHERE sequence = 3", "3 does not match"),
+        ("DELETE FROM audit WHERE sequence = 4", "entry 4 is missing"),
+        ("DELETE FROM audit WHERE sequence > 8", "ends at entry 8"),
+        ("DELETE FROM audit", "ends at entry 0"),
+        ("UPDATE audit SET sequence = 99 WHERE sequence = 1", "entry 1 is missing"),
+        ("UPDATE audit SET body = 'x' WHERE sequence = 2", "2 is not readable"),
+    ],
+)
+def test_tampering_with_the_audit_is_found(
+    store: SqlStore, file: Path, statement: str, complaint: str
+) -> None:
+    for number in range(10):
+        store.record(entry(number))
+    with sqlite3.connect(file) as raw:
+        raw.execute(statement)
+    raw.close()
+    assert complaint in store.verify_audit()[1]
+
+
+def test_swapping_two_audit_rows_is_found(store: SqlStore, file: Path) -> None:
+    for number in range(4):
+        store.record(entry(number))
+    with sqlite3.connect(file) as raw:
+        raw.execute("UPDATE audit SET sequence = -1 WHERE sequence = 2")
+        raw.execute("UPDATE audit SET sequence = 2 WHERE sequence = 3")
+        raw.execute("UPDATE audit SET sequence = 3 WHERE sequence = -1")
+    raw.close()
+    assert "2 does not match" in store.verify_audit()[1]
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_any_grouping_of_appends_gives_the_same_chain(groups: list[int]) -> None:
+    one, many = open_store("sqlite://"), open_store("sqlite://")
+    entries = [entry(n) for n in range(sum(groups))]
+    many.record(*entries)
+    rest = list(entries)
+    for size in groups:
+        one.record(*rest[:size])
+        rest = rest[size:]
+    assert one.verify_audit() == many.verify_audit() == (len(entries), "")
+    one.close()
+    many.close()
+
+
+def test_a_store_that_cannot_be_written_raises_temporary(store: SqlStore, file: Path) -> None:
+    with sqlite3.connect(file) as raw:
+        raw.execute("DROP TABLE audit")
+    raw.close()
+    with pytest.raises(Temporary, match="no such table"):
+        store.record(entry(1))
+
+
+def test_a_database_newer_than_the_program_is_refused(file: Path) -> None:
+    open_store(f"sqlite:///{file}").close()
+    with sqlite3.connect(file) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.close()
+    with pytest.raises(Permanent, match="9999, newer than this program"):
+        open_store(f"sqlite:///{file}")
+
+
+def test_a_url_that_is_none_is_refused_with_its_value() -> None:
+    with pytest.raises(BadInput, match="store.url: 'nonsense'"):
+        open_store("nonsense")

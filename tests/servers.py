@@ -1,0 +1,255 @@
+"""Genuine servers on free loopback ports, one context manager each.
+
+`need(NAME)` decides whether a test can run: without the binary it is skipped with the
+reason on a laptop, and fails where CI=true. `tools/servers.py` fetches the binaries.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+READY_WITHIN_S = 30.0
+
+
+def _load_tool() -> ModuleType:
+    """`tools/servers.py` has this module's name, so it cannot be imported by it."""
+    file = Path(__file__).resolve().parent.parent / "tools" / "servers.py"
+    spec = importlib.util.spec_from_file_location("fetch_servers", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = _load_tool()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its base URL, its log and its process."""
+
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+    folder: Path
+    """Its configuration and data, thrown away at the end."""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def reload(self) -> None:
+        """Read the configuration file again (Prometheus and Alertmanager)."""
+        requests.post(f"{self.url}/-/reload", timeout=10).raise_for_status()
+
+    def __str__(self) -> str:
+        return self.url
+
+
+def binary(name: str) -> Path:
+    """Where the program is. Raises LookupError with what to do where it is missing."""
+    found = tool.find(name)
+    if found is None:
+        raise LookupError(f"{name} is neither in {tool.cache()} nor on PATH: `make servers`")
+    return found
+
+
+def need(*names: str) -> None:
+    """Skip the calling test where one of these binaries is missing; fail it under CI=true."""
+    try:
+        for name in names:
+            binary(name)
+    except LookupError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def run_prometheus(
+    config: Mapping[str, Any] | str,
+    *,
+    data: Path | None = None,
+    rules: Mapping[str, Any] | None = None,
+    flags: Sequence[str] = (),
+) -> Iterator[Server]:
+    """Prometheus with this configuration (mapping or YAML text).
+
+    data: a storage folder to use, as filled by `backfill`. rules: one rule file's content; the
+    configuration names it as `rules.yaml`.
+    """
+    with tempfile.TemporaryDirectory(prefix="prometheus-") as made:
+        folder = Path(made)
+        _write(folder / "prometheus.yaml", config)
+        if rules is not None:
+            _write(folder / "rules.yaml", rules)
+        yield from _serve(
+            folder,
+            "/-/ready",
+            [
+                str(binary("prometheus")),
+                f"--config.file={folder}/prometheus.yaml",
+                f"--storage.tsdb.path={data or folder / 'data'}",
+                # Backfilled history is older than the default retention.
+                "--storage.tsdb.retention.time=100y",
+                "--web.listen-address=127.0.0.1:{port}",
+                "--web.enable-lifecycle",
+                "--web.enable-remote-write-receiver",
+                # Keeps the machine's name out of payloads.
+                "--web.external-url=http://127.0.0.1:{port}/",
+                "--web.route-prefix=/",
+                *flags,
+            ],
+        )
+
+
+@contextmanager
+def run_alertmanager(
+    config: Mapping[str, Any] | str, *, flags: Sequence[str] = ()
+) -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="alertmanager-") as made:
+        folder = Path(made)
+        _write(folder / "alertmanager.yaml", config)
+        yield from _serve(
+            folder,
+            "/-/ready",
+            [
+                str(binary("alertmanager")),
+                f"--config.file={folder}/alertmanager.yaml",
+                f"--storage.path={folder}/data",
+                "--web.listen-address=127.0.0.1:{port}",
+                # Empty: otherwise it opens its gossip port on every interface.
+                "--cluster.listen-address=",
+                "--web.external-url=http://127.0.0.1:{port}/",
+                "--web.route-prefix=/",
+                *flags,
+            ],
+        )
+
+
+@contextmanager
+def run_node_exporter(*, flags: Sequence[str] = ()) -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="node-exporter-") as made:
+        yield from _serve(
+            Path(made),
+            "/metrics",
+            [str(binary("node_exporter")), "--web.listen-address=127.0.0.1:{port}", *flags],
+        )
+
+
+def backfill(openmetrics: str, folder: Path) -> Path:
+    """Blocks for `run_prometheus(data=…)` from OpenMetrics text with timestamps in seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = openmetrics if openmetrics.endswith("# EOF\n") else f"{openmetrics.rstrip()}\n# EOF\n"
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete_on_close=False) if (
+        sys.version_info >= (3, 12)
+    ) else tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(text)
+        file.flush()
+        done = subprocess.run(
+            [
+                str(binary("promtool")),
+                *("tsdb", "create-blocks-from", "openmetrics", "--quiet"),
+                *(file.name, str(folder)),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    if done.returncode:
+        raise AssertionError(f"promtool refused the samples: {done.stderr.strip()}")
+    return folder
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(binary("promtool")), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def _write(file: Path, content: Mapping[str, Any] | str) -> None:
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(dict(content)))
+
+
+def _serve(folder: Path, ready: str, command: Sequence[str]) -> Iterator[Server]:
+    """Start, wait until `ready` answers 200, yield, stop. The log is shown when it fails."""
+    server = _start(folder, ready, command)
+    try:
+        yield server
+    except BaseException:
+        sys.stderr.write(f"--- {command[0]} logged\n{_tail(server.log)}\n")
+        raise
+    finally:
+        server.process.terminate()
+        try:
+            server.process.wait(10)
+        except subprocess.TimeoutExpired:
+            server.process.kill()
+            server.process.wait()
+
+
+def _start(folder: Path, ready: str, command: Sequence[str], attempts: int = 3) -> Server:
+    """A free port may be taken before the server opens it, so a start is tried again."""
+    log = folder / "log.txt"
+    for _ in range(attempts):
+        port = free_port()
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [part.replace("{port}", str(port)) for part in command],
+                cwd=folder,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        server = Server(f"http://127.0.0.1:{port}", log, process, folder)
+        if _is_ready(server, ready):
+            return server
+        process.kill()
+        process.wait()
+        if "address already in use" not in log.read_text(errors="replace"):
+            break
+    raise AssertionError(f"{command[0]} did not become ready:\n{_tail(log)}")
+
+
+def _is_ready(server: Server, path: str) -> bool:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            if requests.get(server.url + path, timeout=5).status_code == requests.codes.ok:
+                return True
+        except requests.ConnectionError:
+            pass
+        time.sleep(0.02)
+    return False
+
+
+def _tail(log: Path, lines: int = 40) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

