@@ -88,6 +88,21 @@ class JointDetector(ABC):
     def detect(self, snapshot: Snapshot, baseline: Baseline | None) -> Iterator[Finding]: ...
 
 
+class TableDetector(ABC):
+    """Looks at a whole recorded table, row by row as if it came in live."""
+
+    @abstractmethod
+    def score(self, times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Evidence per row, shape (T,); row t depends on rows up to t only.
+
+        times: (T,) seconds since the epoch, never falling. values: (T, C), NaN where blank.
+        """
+
+    @abstractmethod
+    def flags(self, scores: NDArray[np.float64], level: str) -> NDArray[np.bool_]:
+        """Which rows reach `warn`, `page` or `act`."""
+
+
 class Remediation(ABC):
     """A way to heal: a hypothesis in, a whole plan out. Never acts itself."""
 
@@ -135,6 +150,10 @@ class Notifier(ABC):
     @abstractmethod
     def classify(self, status: int, body: str) -> DeliveryResult:
         """What the answer means. Only the provider's own success code is success."""
+
+    def digest(self, notices: Sequence[Notice], now: datetime) -> str | None:
+        """One payload that tells many at once; None where the channel wants each by itself."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ class RemediationSettings:
     """Evidence older than that does not act."""
     settle_for: Span = timedelta(seconds=30)
     """How long one hypothesis must lead before a plan is made on it."""
+    ask_after: Span = timedelta(minutes=3)
+    """How long an incident may stay without a diagnosis to act on before a person is asked."""
     cooldown: Span = timedelta(minutes=10)
     """Between two actions of one kind on one owner; doubles on failure."""
     max_per_hour: dict[str, int] = field(
@@ -130,6 +132,8 @@ class RemediationSettings:
     freezes: tuple[Freeze, ...] = ()
     uncordon: bool = False
     """Whether to take back our own cordons once the reason is gone."""
+    scale_back_after: Span = timedelta(0)
+    """How long after our own scale-up it is taken back, once the load is gone; 0 never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,8 @@ class ServerSettings:
     anonymous_read: bool = False
     """Pages and report API without a token. For demos and behind an authenticating proxy."""
     max_body_bytes: int = 4_000_000
+    grafana_secret_file: Path | None = None
+    """Secret of Grafana's webhook signature; when set, its webhooks must carry one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +186,7 @@ class Channel:
     """One chat group. Credentials come from files."""
 
     notifier: str
-    """Module in the notifiers: dingtalk, wecom, feishu, slack, webhook."""
+    """Module in the notifiers: dingtalk, wecom, feishu, slack, teams, webhook."""
     url_file: Path | None = None
     """The robot's webhook URL, a secret."""
     url: str = ""

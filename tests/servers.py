@@ -165,9 +165,7 @@ def backfill(openmetrics: str, folder: Path) -> Path:
     """Blocks for `run_prometheus(data=…)` from OpenMetrics text with timestamps in seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     text = openmetrics if openmetrics.endswith("# EOF\n") else f"{openmetrics.rstrip()}\n# EOF\n"
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete_on_close=False) if (
-        sys.version_info >= (3, 12)
-    ) else tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(text)
         file.flush()
         done = subprocess.run(
@@ -225,7 +223,8 @@ def _start(folder: Path, ready: str, command: Sequence[str], attempts: int = 3) 
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [part.replace("{port}", str(port)) for part in command],
-                cwd=folder,
+                # Debian's Alertmanager finds its templates beside itself.
+                cwd=Path(command[0]).parent,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )

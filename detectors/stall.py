@@ -1,0 +1,259 @@
+"""An engine that holds requests and makes no tokens: hung, busy or idle?
+
+Token progress alone cannot tell: a long prompt makes no tokens for a while, an idle night
+makes none for hours, and a saturated engine is at 100 % utilisation, as is a hung one. GPU
+physics can: a collective that never returns spins at full "utilisation" with idle tensor
+cores and near idle power. Frozen tokens, held requests and idle physics together are a hang;
+a GPU that burns power or moves memory is working, whatever the counters say.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors._common import moment, said
+from detectors._physics import Physics, read_physics
+from healer.model.finding import Finding, Level
+from healer.model.frame import Frame
+from healer.model.snapshot import Snapshot
+from healer.model.target import Kind, Target
+from healer.ports import Baseline, JointDetector
+from healer.values import Span
+
+PROGRESS = "generation_tokens"
+HELD = ("requests_running", "requests_waiting", "arrival_rate")
+"""Any of them above zero means that somebody waits for tokens: in a hang the running count
+may read zero, so waiting requests and arrivals count as well."""
+
+_RANGE = re.compile(r"\[(\d+)(s|m)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(JointDetector):
+    """Speaks of pods whose engine hangs; their GPUs are found through the topology."""
+
+    frozen: Span = timedelta(seconds=75)
+    """Without tokens that long, with physics idle: hung. Includes the rate's own window."""
+
+    frozen_blind: Span = timedelta(minutes=4)
+    """The same where no GPU tells anything: long enough for any usual prompt."""
+
+    grace: Span = timedelta(minutes=15)
+    """A pod this young that has never made a token is loading its model."""
+
+    tensor_idle: float = 0.02
+    """Tensor cores active less than this share of the time do no inference."""
+
+    tensor_busy: float = 0.06
+    """More than this, and the GPU works. Even memory-bound decoding shows above it."""
+
+    dram_busy: float = 0.1
+    """Memory busier than this is at work: decoding reads all weights for every token."""
+
+    power_idle: float = 0.55
+    """Power below this share of the GPU's own busy power is idle or spinning."""
+
+    power_busy: float = 0.75
+    """Power above this share is work."""
+
+    @property
+    def wants(self) -> tuple[str, ...]:
+        return (
+            PROGRESS,
+            "prompt_tokens",
+            *HELD,
+            "gpu_util",
+            "gpu_power",
+            "gpu_tensor_active",
+            "gpu_dram_active",
+        )
+
+    def detect(self, snapshot: Snapshot, baseline: Baseline | None) -> Iterator[Finding]:
+        tokens = snapshot.frames.get(PROGRESS)
+        if not snapshot.metrics_ok or tokens is None or len(tokens.times) < 2:
+            return
+        rows = _by_target(tokens)
+        flows = {pod: _flow(tokens, at) for pod, at in rows.items()}
+        for pod, flow in flows.items():
+            if _is_leaving(snapshot, pod):
+                continue
+            since = self._frozen_since(snapshot, tokens.times, pod, flow)
+            if since is not None:
+                yield from self._judge(snapshot, tokens, pod, flow, since, flows)
+
+    def _frozen_since(
+        self,
+        snapshot: Snapshot,
+        times: NDArray[np.float64],
+        pod: Target,
+        flow: NDArray[np.float64],
+    ) -> float | None:
+        """Start of the trailing run without progress while requests were held, or None.
+
+        Only samples that are there count: a gap neither freezes nor frees, but at least three
+        of four columns must be there, the newest two among them.
+        """
+        alive = flow > 0
+        prompt = _aligned(snapshot, "prompt_tokens", pod, times)
+        if prompt is not None:
+            alive |= prompt > 0
+        held = np.zeros(len(times), bool)
+        for name in HELD:
+            row = _aligned(snapshot, name, pod, times)
+            if row is not None:
+                held |= row > 0
+        known = np.isfinite(flow)
+        frozen = known & ~alive & held
+        broken = np.flatnonzero(known & ~frozen)
+        first = int(broken[-1]) + 1 if len(broken) else 0
+        run = known[first:]
+        if len(run) < 2 or not run[-2:].all() or run.mean() < 0.75:
+            return None
+        return float(times[first + int(np.argmax(run))])
+
+    def _judge(
+        self,
+        snapshot: Snapshot,
+        tokens: Frame,
+        pod: Target,
+        flow: NDArray[np.float64],
+        since: float,
+        flows: dict[Target, NDArray[np.float64]],
+    ) -> Iterator[Finding]:
+        moved = np.flatnonzero(flow > 0)
+        now = float(tokens.times[-1])
+        if not len(moved) and self._may_be_loading(snapshot, pod, now - since):
+            return
+        last = since - _rate_window_s(tokens.signal.query) if len(moved) else since
+        span = now - last
+        physics = read_physics(snapshot, pod, since, tokens.times[moved])
+        if physics.contradicts(self.tensor_busy, self.dram_busy, self.power_busy):
+            return
+        idle = physics.confirms(self.tensor_idle, self.dram_busy, self.power_idle)
+        if span < (self.frozen if idle else self.frozen_blind).total_seconds():
+            return
+        siblings = _siblings_that_flow(snapshot, pod, flows)
+        level = Level.ACT if idle or siblings else Level.PAGE
+        yield self._finding(tokens, pod, flow, last, level, physics, siblings)
+
+    def _may_be_loading(self, snapshot: Snapshot, pod: Target, frozen_s: float) -> bool:
+        """No token seen in the whole window: a young pod, or one whose age nobody knows yet."""
+        grace = self.grace.total_seconds()
+        entity = snapshot.topology.get(pod)
+        if entity is None or entity.created_at is None:
+            return frozen_s < grace
+        return (snapshot.now - entity.created_at).total_seconds() < grace
+
+    def _finding(
+        self,
+        tokens: Frame,
+        pod: Target,
+        flow: NDArray[np.float64],
+        last: float,
+        level: Level,
+        physics: Physics,
+        siblings: int,
+    ) -> Finding:
+        busy = flow[flow > 0]
+        low, high = np.percentile(busy, (5, 95)) if len(busy) else (1.0, 1.0)
+        parts = [f"no tokens for {float(tokens.times[-1]) - last:.0f} s with requests held"]
+        shares: list[tuple[str, float]] = [(PROGRESS, 0.5)]
+        if physics.known:
+            parts.append(physics.said())
+            shares += [(name, 0.5 / len(physics.signals)) for name in physics.signals]
+        else:
+            parts.append("GPU telemetry absent")
+        if siblings:
+            parts.append(f"{siblings} sibling{'s' if siblings > 1 else ''} still serving")
+        return Finding(
+            target=pod,
+            signal=PROGRESS,
+            detector="stall",
+            level=level,
+            since=moment(last),
+            at=tokens.end,
+            observed=0.0,
+            expected_low=float(low),
+            expected_high=float(high),
+            score=6.0 if level is Level.ACT else 3.5,
+            unit=tokens.signal.unit,
+            summary=f"{parts[0][0].upper()}{parts[0][1:]}; {'; '.join(parts[1:])}"
+            + (
+                f" (before: {said(float(np.median(busy)), tokens.signal.unit)})"
+                if len(busy)
+                else ""
+            ),
+            contributions=tuple(shares),
+        )
+
+
+def _by_target(frame: Frame) -> dict[Target, list[int]]:
+    """Engines of one pod (data parallel ranks) are several rows of one target."""
+    found: dict[Target, list[int]] = {}
+    for i, target in enumerate(frame.targets):
+        if target.kind is Kind.POD:
+            found.setdefault(target, []).append(i)
+    return found
+
+
+def _flow(frame: Frame, rows: list[int]) -> NDArray[np.float64]:
+    """Sum over a pod's rows, shape (T,); NaN where none has a sample."""
+    values = frame.values[rows].astype(np.float64)
+    known = np.isfinite(values)
+    return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
+
+
+def _aligned(
+    snapshot: Snapshot, name: str, pod: Target, times: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Another signal of the same pod on the same times; its last value carried for 45 s."""
+    frame = snapshot.frames.get(name)
+    rows = [] if frame is None else [i for i, t in enumerate(frame.targets) if t == pod]
+    if frame is None or not rows:
+        return None
+    flow = _flow(frame, rows)
+    have = np.flatnonzero(np.isfinite(flow))
+    if not len(have):
+        return None
+    at = np.searchsorted(frame.times[have], times + 1e-3, side="right") - 1
+    age = times - frame.times[have[np.maximum(at, 0)]]
+    good = (at >= 0) & (age <= 45.0)
+    return np.where(good, flow[have[np.maximum(at, 0)]], np.nan)
+
+
+def _is_leaving(snapshot: Snapshot, pod: Target) -> bool:
+    """A pod that drains finishes what it holds, or is killed: either way nothing to heal."""
+    facts = snapshot.topology.fact
+    return bool(facts(pod, "terminating", default=False) or facts(pod, "deletion_timestamp"))
+
+
+def _siblings_that_flow(
+    snapshot: Snapshot, pod: Target, flows: dict[Target, NDArray[np.float64]]
+) -> int:
+    """Pods of the same workload that make tokens now: the traffic is there, and it is served."""
+    workloads = set(snapshot.topology.related(pod, Kind.WORKLOAD))
+    if not workloads:
+        return 0
+    return sum(
+        1
+        for other, flow in flows.items()
+        if other != pod
+        and np.nan_to_num(flow[-2:]).max() > 0
+        and workloads & set(snapshot.topology.related(other, Kind.WORKLOAD))
+    )
+
+
+def _rate_window_s(query: str) -> float:
+    """A rate reads zero only when its whole window is without tokens: so long ago they ended.
+
+    A scrape interval less than the window, because the last token came between two scrapes.
+    """
+    spans = [float(n) * (60.0 if unit == "m" else 1.0) for n, unit in _RANGE.findall(query)]
+    return min(spans, default=0.0) * 0.75 if math.isfinite(sum(spans)) else 0.0

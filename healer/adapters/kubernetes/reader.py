@@ -1,0 +1,143 @@
+"""The read side: one consistent list per kind and tick, made into a topology and events.
+
+A kind that cannot be read leaves the rest standing: its last known objects stay, and the
+topology says that it is incomplete. Level-triggered on purpose; a watch could feed `_lists`
+later without anybody else noticing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from kubernetes.client import ApiClient
+
+from healer.adapters.kubernetes import happenings
+from healer.adapters.kubernetes.errors import Obj
+from healer.adapters.kubernetes.listing import SOURCES, Source, everything
+from healer.adapters.kubernetes.memory import Memory
+from healer.adapters.kubernetes.permissions import Permissions
+from healer.adapters.kubernetes.topology_builder import KINDS, Lists, build, pod_entity
+from healer.errors import HealerError, Permanent, Temporary
+from healer.model.event import Event
+from healer.model.snapshot import Problem
+from healer.model.target import Target
+from healer.model.topology import Entity, Topology
+from healer.ports import Clock, ClusterView
+from healer.settings import KubernetesSettings
+
+VITAL = frozenset({"Node", "Pod"})
+"""Without these there is no view of the cluster at all."""
+
+
+class KubernetesCluster:
+    """Fulfils `healer.ports.Cluster`. namespaces: where rights may be bound one by one."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        settings: KubernetesSettings,
+        clock: Clock,
+        namespaces: tuple[str, ...] = (),
+    ) -> None:
+        self._api, self._settings, self._clock = api, settings, clock
+        self._permissions = Permissions(api, clock, namespaces)
+        self._known: dict[str, tuple[Obj, ...]] = {}
+        self._pods: dict[Target, Entity] = {}
+        self.memory = Memory()
+
+    def denied(self) -> Mapping[str, str]:
+        return self._permissions.denied()
+
+    def view(self) -> ClusterView:
+        now = self._clock.now()
+        failed: dict[str, str] = {}
+        for source in SOURCES:
+            try:
+                self._take(source)
+            except HealerError as error:
+                failed[source.kind] = str(error)
+                if _unreachable(error):
+                    # Nothing else will be reached either, and every try costs its time-out.
+                    failed |= {each.kind: str(error) for each in SOURCES}
+                    break
+        complete = not any(s.matters and s.kind in failed for s in SOURCES)
+        lists = self._lists()
+        before = self.memory.remembered
+        topology = build(lists, self._settings, before, complete=complete)
+        ok = not VITAL & set(failed)
+        if ok:
+            self.memory.look(topology, lists, now)
+            if self.memory.remembered != before:
+                topology = build(lists, self._settings, self.memory.remembered, complete=complete)
+        return ClusterView(
+            topology=topology,
+            events=self._events(topology, lists, now),
+            problems=_problems(failed, now),
+            ok=ok,
+        )
+
+    def _take(self, source: Source) -> None:
+        """List one kind. A kind whose API is not there has no objects."""
+        timeout = (
+            self._settings.connect_timeout.total_seconds(),
+            self._settings.read_timeout.total_seconds(),
+        )
+        try:
+            objects = everything(self._api, source, timeout)
+        except Permanent as error:
+            if str(error).startswith("404") and source.kind not in VITAL:
+                objects = []
+            else:
+                raise
+        if source.kind == "Pod":
+            self._pods = {pod.target: pod for pod in map(self._pod, objects)}
+        else:
+            self._known[source.kind] = tuple(objects)
+
+    def _pod(self, obj: Obj) -> Entity:
+        """The entity of last time where the pod has not changed since."""
+        meta = obj["metadata"]
+        target = Target.parse(f"pod:{meta.get('namespace', '')}/{meta['name']}")
+        known = self._pods.get(target)
+        same = (
+            known is not None
+            and known.target.uid == meta.get("uid")
+            and known.resource_version == meta.get("resourceVersion")
+        )
+        return known if known is not None and same else pod_entity(obj)
+
+    def _lists(self) -> Lists:
+        def of(kind: str) -> tuple[Obj, ...]:
+            return self._known.get(kind, ())
+
+        return Lists(
+            pods=self._pods,
+            nodes=of("Node"),
+            workloads={kind: of(kind) for kind in KINDS},
+            replica_sets=of("ReplicaSet"),
+            controller_revisions=of("ControllerRevision"),
+            services=of("Service"),
+            budgets=of("PodDisruptionBudget"),
+            autoscalers=of("HorizontalPodAutoscaler"),
+        )
+
+    def _events(self, topology: Topology, lists: Lists, now: datetime) -> tuple[Event, ...]:
+        found = [
+            *happenings.of_pods(lists.pods.values(), now),
+            *happenings.of_nodes(lists.nodes, now),
+            *happenings.of_warnings(self._known.get("Event", ()), now),
+            *self.memory.events(lists, now),
+        ]
+        return tuple(sorted(found, key=lambda event: (event.at, event.key)))
+
+
+def _unreachable(error: HealerError) -> bool:
+    return isinstance(error, Temporary) and "out of reach" in str(error)
+
+
+def _problems(failed: Mapping[str, str], now: datetime) -> tuple[Problem, ...]:
+    """One problem where one reason stopped everything."""
+    if len(failed) == len(SOURCES) and len(set(failed.values())) == 1:
+        return (Problem("kubernetes", next(iter(failed.values())), now),)
+    return tuple(Problem(f"kubernetes.{kind}", what, now) for kind, what in failed.items())

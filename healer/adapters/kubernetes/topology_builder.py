@@ -1,0 +1,273 @@
+"""From lists of objects to a topology: entities, and edges from the dependent to what it needs.
+
+Pure. GPUs are not the API server's to know; their edges come from the metrics.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from healer.adapters.kubernetes import facts, owners, selecting
+from healer.adapters.kubernetes.errors import Obj
+from healer.adapters.kubernetes.paths import target_of
+from healer.model.target import Kind, Target
+from healer.model.topology import Entity, Topology
+from healer.settings import KubernetesSettings
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+_DROPPED = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Everything listed, by kind. Pods come as entities: there are too many to keep whole."""
+
+    pods: Mapping[Target, Entity] = field(default_factory=dict)
+    nodes: tuple[Obj, ...] = ()
+    workloads: Mapping[str, tuple[Obj, ...]] = field(default_factory=dict)
+    """By kind, as `KINDS` spells it."""
+    replica_sets: tuple[Obj, ...] = ()
+    controller_revisions: tuple[Obj, ...] = ()
+    services: tuple[Obj, ...] = ()
+    budgets: tuple[Obj, ...] = ()
+    autoscalers: tuple[Obj, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What one look at the API server cannot tell."""
+
+    healthy: frozenset[str] = frozenset()
+    """UIDs of revisions that once had all their replicas available."""
+    rollouts: Mapping[str, str] = field(default_factory=dict)
+    """Workload UID → start of its latest rollout, ISO 8601."""
+
+
+def build(
+    lists: Lists,
+    settings: KubernetesSettings,
+    remembered: Remembered = Remembered(),
+    *,
+    complete: bool = True,
+) -> Topology:
+    entities: dict[Target, Entity] = dict(lists.pods)
+    edges: set[tuple[Target, Target]] = set()
+    for obj in lists.nodes:
+        made = entity(Target(Kind.NODE, _name(obj), "", _uid(obj)), obj, facts.node(obj, settings))
+        entities[made.target] = made
+        if made.facts.get("rack"):
+            rack = Target(Kind.RACK, made.facts["rack"])
+            entities.setdefault(rack, Entity(rack))
+            edges.add((made.target, rack))
+    by_uid = {
+        _uid(obj): obj | {"kind": kind}
+        for kind, objects in (*lists.workloads.items(), ("ReplicaSet", lists.replica_sets))
+        for obj in objects
+    }
+    tops = _workloads(lists, remembered)
+    revisions = dict(_revisions(lists, by_uid, remembered))
+    for top, revision in _active(revisions).items():
+        if top in tops:
+            known = {"revision": revision.name}
+            tops[top] = replace(tops[top], facts={**tops[top].facts, **known})
+    entities |= tops
+    entities |= {made.target: made for made, _ in revisions.values()}
+    edges |= {(made.target, top) for made, top in revisions.values() if top in tops}
+    edges |= set(_pod_edges(lists.pods.values(), revisions, by_uid, entities))
+    for service, served in _services(lists, tops):
+        entities[service.target] = service
+        edges |= {(top, service.target) for top in served}
+    return Topology(entities, frozenset(edges), complete)
+
+
+def pod_entity(obj: Obj) -> Entity:
+    return entity(
+        Target(Kind.POD, _name(obj), obj["metadata"].get("namespace", ""), _uid(obj)),
+        obj,
+        facts.pod(obj),
+    )
+
+
+def entity(target: Target, obj: Obj, known: Mapping[str, Any]) -> Entity:
+    meta = obj["metadata"]
+    notes = meta.get("annotations") or {}
+    return Entity(
+        target,
+        labels=meta.get("labels") or {},
+        annotations={key: value for key, value in notes.items() if key not in _DROPPED},
+        created_at=facts.moment(meta.get("creationTimestamp")),
+        resource_version=str(meta.get("resourceVersion", "")),
+        facts=known,
+    )
+
+
+def _workloads(lists: Lists, remembered: Remembered) -> dict[Target, Entity]:
+    found: dict[Target, Entity] = {}
+    bare = tuple(obj for obj in lists.replica_sets if facts.controller(obj) is None)
+    for kind, objects in (*lists.workloads.items(), ("ReplicaSet", bare)):
+        for obj in objects:
+            target = _workload_target(kind, obj)
+            known = facts.workload(obj, kind)
+            began = remembered.rollouts.get(_uid(obj))
+            if began and _rolling(obj, known):
+                known["progressing_at"] = began
+            known |= _governed(lists, kind, obj)
+            found[target] = entity(target, obj, known)
+    return found
+
+
+def _rolling(obj: Obj, known: Mapping[str, Any]) -> bool:
+    """A rollout under way, and not merely a change of size or a pod lost."""
+    seen, wanted = known.get("observed_generation"), known.get("generation")
+    if seen is not None and wanted is not None and seen < wanted:
+        return True
+    progress = facts.condition(obj, "Progressing")
+    if progress:
+        return progress.get("reason") != "NewReplicaSetAvailable"
+    status = obj.get("status") or {}
+    return status.get("currentRevision") != status.get("updateRevision")
+
+
+def _governed(lists: Lists, kind: str, obj: Obj) -> dict[str, Any]:
+    """Its autoscaler and its disruption budget."""
+    namespace, known = obj["metadata"].get("namespace", ""), {}
+    for each in lists.autoscalers:
+        ref = (each.get("spec") or {}).get("scaleTargetRef") or {}
+        same = (ref.get("kind"), ref.get("name")) == (kind, _name(obj))
+        if same and each["metadata"].get("namespace", "") == namespace:
+            known["hpa"] = facts.autoscaler(each)
+            break
+    labels = _template_labels(obj)
+    for each in lists.budgets:
+        selector = (each.get("spec") or {}).get("selector")
+        if each["metadata"].get("namespace", "") == namespace and selecting.matches(
+            selector, labels
+        ):
+            known["pdb"] = facts.budget(each)
+            break
+    return known
+
+
+def _revisions(
+    lists: Lists, by_uid: Mapping[str, Obj], remembered: Remembered
+) -> Iterator[tuple[str, tuple[Entity, Target]]]:
+    """UID → (revision, workload it belongs to)."""
+    newest: dict[str, int] = defaultdict(int)
+    rows: list[tuple[Obj, Obj, Mapping[str, Any], int | None]] = []
+    for obj in (*lists.replica_sets, *lists.controller_revisions):
+        owner = by_uid.get((facts.controller(obj) or {}).get("uid", ""))
+        if owner is None or owner["kind"] == "DaemonSet":
+            continue
+        template, number = _pinned(obj)
+        if template is None:
+            continue
+        newest[_uid(owner)] = max(newest[_uid(owner)], number or 0)
+        rows.append((obj, owner, template, number))
+    for obj, owner, template, number in rows:
+        target = Target(Kind.REVISION, _name(obj), obj["metadata"].get("namespace", ""), _uid(obj))
+        known = facts.revision(template, number)
+        status = obj.get("status") or {}
+        known |= {
+            "active": number == newest[_uid(owner)],
+            "healthy_seen": _uid(obj) in remembered.healthy,
+        }
+        if "spec" in obj:
+            known |= {
+                "replicas": facts.whole(obj["spec"].get("replicas", 0)) or 0,
+                "ready_replicas": status.get("readyReplicas") or 0,
+                "available_replicas": status.get("availableReplicas") or 0,
+            }
+        yield _uid(obj), (entity(target, obj, known), _workload_target(owner["kind"], owner))
+
+
+def _pinned(obj: Obj) -> tuple[Mapping[str, Any] | None, int | None]:
+    """(pod template, revision number) of a ReplicaSet or ControllerRevision."""
+    if "data" in obj:
+        inner = ((obj.get("data") or {}).get("spec") or {}).get("template")
+        return inner, facts.whole(obj.get("revision"))
+    notes = obj["metadata"].get("annotations") or {}
+    return (obj.get("spec") or {}).get("template"), facts.whole(notes.get(facts.REVISION))
+
+
+def _active(revisions: Mapping[str, tuple[Entity, Target]]) -> dict[Target, Target]:
+    return {top: made.target for made, top in revisions.values() if made.facts["active"]}
+
+
+def _pod_edges(
+    pods: Iterable[Entity],
+    revisions: Mapping[str, tuple[Entity, Target]],
+    by_uid: Mapping[str, Obj],
+    entities: Mapping[Target, Entity],
+) -> Iterator[tuple[Target, Target]]:
+    by_name = {made.target: made.target for made, _ in revisions.values()}
+    for pod in pods:
+        node = Target(Kind.NODE, pod.facts.get("node", ""))
+        if node in entities:
+            yield pod.target, entities[node].target
+        owner_uid = pod.facts.get("owner_uid", "")
+        if owner_uid in revisions:
+            yield pod.target, revisions[owner_uid][0].target
+            continue
+        named = Target(Kind.REVISION, pod.facts.get("revision", ""), pod.target.namespace)
+        if named in by_name:
+            yield pod.target, by_name[named]
+            continue
+        top = _top(pod, by_uid)
+        if top is not None and top in entities:
+            yield pod.target, entities[top].target
+
+
+def _top(pod: Entity, by_uid: Mapping[str, Obj]) -> Target | None:
+    """The workload of a pod without a known revision."""
+    ref = {"uid": pod.facts.get("owner_uid", ""), "name": pod.facts.get("owner_name")}
+    links = owners.chain(ref, by_uid)
+    return _workload_target(links[-1]["kind"], links[-1]) if links else None
+
+
+def _services(lists: Lists, tops: Mapping[Target, Entity]) -> Iterator[tuple[Entity, list[Target]]]:
+    labels: dict[str, list[tuple[Target, Mapping[str, str]]]] = defaultdict(list)
+    for kind, objects in (*lists.workloads.items(), ("ReplicaSet", lists.replica_sets)):
+        for obj in objects:
+            target = _workload_target(kind, obj)
+            if target in tops:
+                labels[target.namespace].append((tops[target].target, _template_labels(obj)))
+    for obj in lists.services:
+        selector = (obj.get("spec") or {}).get("selector")
+        namespace = obj["metadata"].get("namespace", "")
+        target = Target(Kind.SERVICE, _name(obj), namespace, _uid(obj))
+        known = {"selector": selector, "cluster_ip": (obj.get("spec") or {}).get("clusterIP")}
+        kept = {name: value for name, value in known.items() if value is not None}
+        yield (
+            entity(target, obj, kept),
+            [
+                top
+                for top, have in labels[namespace]
+                if selector and all(have.get(k) == v for k, v in selector.items())
+            ],
+        )
+
+
+def _workload_target(kind: str, obj: Obj) -> Target:
+    namespace = obj["metadata"].get("namespace", "")
+    if kind == "ReplicaSet":
+        return Target(Kind.WORKLOAD, f"replicaset/{_name(obj)}", namespace, _uid(obj))
+    target = target_of(kind, namespace, _name(obj), _uid(obj))
+    assert target is not None
+    return target
+
+
+def _template_labels(obj: Obj) -> Mapping[str, str]:
+    template = (obj.get("spec") or {}).get("template") or {}
+    found: Mapping[str, str] = (template.get("metadata") or {}).get("labels") or {}
+    return found
+
+
+def _name(obj: Obj) -> str:
+    return str(obj["metadata"]["name"])
+
+
+def _uid(obj: Obj) -> str:
+    return str(obj["metadata"].get("uid", ""))

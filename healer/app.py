@@ -1,0 +1,249 @@
+"""Composition root: settings → a wired daemon. The only importer of adapters.
+
+The same `App` runs as the daemon, in the demo and in the lab; they differ in the clock and in
+the two HTTP clients handed in.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+import structlog
+
+from healer.adapters.channels import open_notifiers
+from healer.adapters.chart_source import ChartSource
+from healer.adapters.clocks import SystemClock
+from healer.adapters.executor import Executor
+from healer.adapters.fitter import Fitter
+from healer.adapters.identifiers import new_ulid
+from healer.adapters.kubernetes import KubernetesCluster, KubernetesHands, connect
+from healer.adapters.learning import Learning
+from healer.adapters.no_cluster import NoCluster
+from healer.adapters.observer import Observer
+from healer.adapters.outbox import Outbox
+from healer.adapters.post import RequestsPost
+from healer.adapters.prometheus import PrometheusMetrics
+from healer.adapters.rulebook import load_rules
+from healer.adapters.signal_catalogue import load_signals
+from healer.adapters.store import SqlStore, open_store
+from healer.adapters.telemetry import Telemetry
+from healer.errors import HealerError
+from healer.guards import standard
+from healer.healing import Healing
+from healer.loop import Loop
+from healer.model.audit import AuditEntry
+from healer.model.report import Report
+from healer.model.snapshot import Snapshot
+from healer.plugins import make, names
+from healer.ports import Clock, Cluster, Hands, Metrics, Remediation
+from healer.server.charts import Chart, charts_of
+from healer.server.deps import Health, ServerDeps
+from healer.settings import RemediationSettings, Settings
+from healer.stages.detect import Detectors
+
+log = structlog.get_logger("healer")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What an App is connected to."""
+
+    clock: Clock
+    metrics: Metrics
+    cluster: Cluster
+    hands: Hands
+    store: SqlStore
+
+
+def open_world(
+    settings: Settings,
+    clock: Clock | None = None,
+    session: requests.Session | None = None,
+    api: Any = None,
+) -> World:
+    """Connect to what the settings name. `session` and `api` replace the HTTP clients."""
+    clock = clock or SystemClock()
+    metrics = PrometheusMetrics(settings.prometheus, session)
+    store = open_store(settings.store.url)
+    if not settings.kubernetes.enabled:
+        nobody = NoCluster()
+        return World(clock, metrics, nobody, nobody, store)
+    api = api or connect(settings.kubernetes)
+    cluster = KubernetesCluster(api, settings.kubernetes, clock)
+    return World(clock, metrics, cluster, KubernetesHands(api, clock), store)
+
+
+class App:
+    """A wired daemon without its threads: `tick`, `learn`, `post` and `forget` are its jobs."""
+
+    def __init__(self, settings: Settings, world: World) -> None:
+        self.settings, self.world = settings, world
+        self.clock, self.store = world.clock, world.store
+        self.telemetry = Telemetry()
+        self.signals = load_signals(
+            settings.rules.folders, settings.rules.disabled, settings.detectors.packages
+        )
+        self.rules = load_rules(settings.rules.folders, settings.rules.disabled)
+        self.detectors = Detectors.from_settings(self.signals, settings.detectors)
+        self.observer = Observer(
+            world.metrics, world.cluster, self.signals, settings.loop, self.store
+        )
+        self.learning = Learning(
+            self.store, self.observer, Fitter(settings.detectors), self.detectors, self.signals
+        )
+        self.outbox = Outbox(
+            self.store,
+            open_notifiers(settings.notify),
+            RequestsPost(),
+            self.clock,
+            settings.notify.channels,
+            self.telemetry.delivered,
+        )
+        self.executor = Executor(world.hands, self.store, self.clock)
+        self.healing = Healing(
+            store=self.store,
+            executor=self.executor,
+            remediations=remediations(settings.remediation),
+            guards=standard(settings.remediation),
+            settings=settings.remediation,
+        )
+        self.loop = Loop(
+            clock=self.clock,
+            store=self.store,
+            observer=_Watched(self.observer, self._saw),
+            detectors=self.detectors,
+            baselines=self.learning.baselines,
+            rules=self.rules,
+            healing=self.healing,
+            tell=self.outbox.enqueue,
+            new_id=new_ulid,
+            settings=settings.loop,
+            public_url=settings.server.public_url,
+        )
+        self._charts = ChartSource(self.observer, self.signals, self.clock, settings.loop.step)
+        self._lock = threading.Lock()
+        self._report: Report | None = None
+        self._snapshot: Snapshot | None = None
+
+    # jobs
+
+    def begin(self) -> None:
+        """Once, before the first tick: what was under way is looked at afresh, not sent again."""
+        self.store.record(
+            AuditEntry(
+                "daemon.started",
+                self.clock.now(),
+                "healer",
+                message=f"mode {self.settings.remediation.mode}",
+            )
+        )
+        self.healing.resume()
+
+    def tick(self) -> Report:
+        report = self.loop.tick()
+        with self._lock:
+            self._report = report
+        self.telemetry.ticked(report)
+        for problem in report.problems:
+            log.warning("problem", where=problem.where, what=problem.what)
+        log.info("tick", says=str(report), took_s=round(report.took_s, 3))
+        return report
+
+    def learn(self) -> None:
+        with self._lock:
+            snapshot = self._snapshot
+        if snapshot is None or not snapshot.metrics_ok:
+            return
+        for problem in self.learning.refit(
+            self.clock.now(), tuple(snapshot.frames), snapshot.topology
+        ):
+            log.warning("problem", where=problem.where, what=problem.what)
+
+    def post(self) -> None:
+        self.outbox.flush()
+
+    def forget(self) -> None:
+        self.store.prune(self.clock.now() - self.settings.loop.retention)
+
+    # what the server asks
+
+    def server_deps(self) -> ServerDeps:
+        return ServerDeps(
+            store=self.store,
+            settings=self.settings.server,
+            clock=self.clock,
+            health=self.health,
+            registry=self.telemetry.registry,
+            series=self.charts,
+            received=self.telemetry.received,
+            notify=self.settings.notify,
+        )
+
+    def charts(self, incident_id: str) -> tuple[Chart, ...]:
+        incident = self.store.incident(incident_id)
+        if incident is None:
+            return ()
+        intents = self.store.intents(incident_id=incident_id)
+        return charts_of(incident, intents, self._charts.frames(incident))
+
+    def health(self) -> Health:
+        with self._lock:
+            report = self._report
+        return Health(
+            database_ok=self._database_ok(),
+            last_tick_at=report.at if report else None,
+            tick_every=self.settings.loop.interval,
+            mode=self.settings.remediation.mode.value,
+            switched_off=self.healing.switched_off(),
+            problems=tuple(f"{p.where}: {p.what}" for p in report.problems) if report else (),
+            broken_channels=self.outbox.broken(),
+            sentence=str(report) if report else "",
+        )
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _database_ok(self) -> bool:
+        try:
+            self.store.ping()
+        except HealerError:
+            return False
+        return True
+
+    def _saw(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._snapshot = snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The observer, and a look over its shoulder for the learning job."""
+
+    observer: Observer
+    saw: Any
+
+    def snapshot(self, now: datetime) -> Snapshot:
+        snapshot = self.observer.snapshot(now)
+        self.saw(snapshot)
+        return snapshot
+
+
+def remediations(settings: RemediationSettings) -> Mapping[str, Remediation]:
+    """Every remediation there is, by name, built with its options. Raises BadInput."""
+    base: type[Remediation] = Remediation  # type: ignore[type-abstract]
+    known = {name for package in settings.packages for name in names(package)}
+    return {
+        name: make(
+            settings.packages,
+            name,
+            settings.options.get(name, {}),
+            base,
+            path=f"remediation.options.{name}",
+        )
+        for name in sorted(known)
+    }

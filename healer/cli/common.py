@@ -1,0 +1,65 @@
+"""What the commands share: options, settings, the store, and ways to print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from healer.adapters.settings_file import load_settings
+from healer.adapters.store import SqlStore, open_store
+from healer.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="HEALER_CONFIG", help="Settings file (YAML)."),
+]
+
+
+class Form(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+FormOption = Annotated[Form, typer.Option("--output", "-o", help="How to print.")]
+
+
+def settings_of(config: Path | None) -> Settings:
+    return load_settings(config, os.environ)
+
+
+def store_of(config: Path | None) -> SqlStore:
+    return open_store(settings_of(config).store.url)
+
+
+def out() -> Console:
+    """For data. Rich honours NO_COLOR and leaves escapes out where there is no terminal."""
+    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """For everything a program would not parse."""
+    return Console(file=sys.stderr, soft_wrap=not sys.stderr.isatty())
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form) -> None:
+    """Rows of plain values, as a table of `columns` or whole as JSON or YAML."""
+    if form is Form.JSON:
+        sys.stdout.write(json.dumps(list(rows), ensure_ascii=False, indent=2) + "\n")
+    elif form is Form.YAML:
+        sys.stdout.write(yaml.safe_dump(list(rows), allow_unicode=True, sort_keys=False))
+    else:
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(str(row.get(column, "")) for column in columns))
+        out().print(table)

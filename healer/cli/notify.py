@@ -1,0 +1,98 @@
+"""Trying a chat channel before the night on which it matters."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from healer.adapters.channels import open_notifiers
+from healer.adapters.post import RequestsPost
+from healer.cli.common import ConfigOption, settings_of, store_of
+from healer.errors import BadInput, Permanent
+from healer.model.incident import Incident, Phase, Severity
+from healer.model.message import Delivery, Notice, Occasion
+from healer.model.target import CLUSTER
+from healer.ports import Notifier
+from healer.settings import Settings
+from healer.wording import say
+
+notify = typer.Typer(no_args_is_help=True, help="Chat channels: try one, look at a message.")
+
+
+@notify.command("test")
+def try_channel(channel: str, config: ConfigOption = None) -> None:
+    """Send a test message; exit status 1 tells the provider's own reason when it fails."""
+    settings = settings_of(config)
+    notifier = _notifier(settings, channel)
+    now = datetime.now(UTC)
+    language = settings.notify.channels[channel].language
+    notice = Notice(Occasion.RESOLVED, _sample(now, language), now)
+    post = RequestsPost()
+    try:
+        status, answer = post.send(notifier.request(notifier.render(notice), now))
+    finally:
+        post.close()
+    result = notifier.classify(status, answer)
+    if result.delivery is not Delivery.DELIVERED:
+        raise Permanent(f"{channel}: {result.delivery} {result.code} {result.detail}".strip())
+    sys.stdout.write(f"{channel}: delivered\n")
+
+
+@notify.command("preview")
+def preview(
+    incident_id: str,
+    config: ConfigOption = None,
+    channel: Annotated[str, typer.Option(help="Only this channel.")] = "",
+    occasion: Annotated[Occasion, typer.Option(help="As if this had just happened.")] = (
+        Occasion.DIAGNOSED
+    ),
+) -> None:
+    """Print what each channel would be sent about a stored incident. Sends nothing."""
+    settings, store = settings_of(config), store_of(config)
+    found = store.incident(incident_id)
+    if found is None:
+        raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
+    intents = store.intents(incident_id=incident_id)
+    base = settings.server.public_url.rstrip("/")
+    url = f"{base}/incidents/{incident_id}" if base else ""
+    notice = Notice(occasion, found, datetime.now(UTC), intents[-1:], url)
+    for name in [channel] if channel else list(settings.notify.channels):
+        body = _notifier(settings, name).render(notice)
+        sys.stdout.write(f"--- {name}, {len(body.encode())} bytes\n{_readable(body)}\n")
+
+
+def _notifier(settings: Settings, channel: str) -> Notifier:
+    notifiers = open_notifiers(settings.notify)
+    if channel not in notifiers:
+        known = ", ".join(notifiers) or "none are set up"
+        raise BadInput(f"expected a channel of notify.channels: {known}", value=channel)
+    return notifiers[channel]
+
+
+def _sample(now: datetime, language: str) -> Incident:
+    return Incident(
+        "test", now, now, now, Phase.RESOLVED, Severity.INFO, say("chat.test", language),
+        (CLUSTER,), resolved_at=now,
+    )  # fmt: skip
+
+
+def _readable(body: str) -> str:
+    """The texts of a payload as lines instead of escapes."""
+    texts: list[str] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+        elif isinstance(value, str):
+            texts.append(value)
+
+    walk(json.loads(body))
+    return max(texts, key=len, default="")

@@ -1,0 +1,118 @@
+"""Reading the record, and the one thing a person writes to it: an answer to a plan."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from healer.cli.common import ConfigOption, Form, FormOption, show, store_of
+from healer.errors import BadInput, Permanent
+from healer.model.audit import AuditEntry
+from healer.model.incident import Incident
+from healer.model.intent import State
+from healer.values import dump
+
+incidents = typer.Typer(no_args_is_help=True, help="What happened and what was done.")
+audit = typer.Typer(no_args_is_help=True, help="The hash-chained record.")
+
+
+@incidents.command("list")
+def list_incidents(
+    config: ConfigOption = None,
+    output: FormOption = Form.TABLE,
+    phase: Annotated[list[str] | None, typer.Option(help="Only these phases.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
+) -> None:
+    """Incidents, newest first."""
+    found = store_of(config).incidents(phase=phase or (), limit=limit).items
+    rows = [_row(i) for i in found]
+    show(rows, ("id", "phase", "severity", "opened_at", "cause", "title"), output)
+
+
+@incidents.command("show")
+def show_incident(
+    incident_id: str, config: ConfigOption = None, output: FormOption = Form.YAML
+) -> None:
+    """One incident whole: evidence, rivals, actions."""
+    store = store_of(config)
+    found = store.incident(incident_id)
+    if found is None:
+        raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
+    intents = [dump(i) for i in store.intents(incident_id=incident_id)]
+    form = Form.YAML if output is Form.TABLE else output
+    show([dump(found) | {"intents": intents}], (), form)
+
+
+@audit.command("verify")
+def verify_audit(config: ConfigOption = None) -> None:
+    """Check the whole chain; exit status 1 names the first entry that does not hold."""
+    checked, wrong = store_of(config).verify_audit()
+    if wrong:
+        raise Permanent(f"audit: {wrong}; {checked} entries before it hold")
+    sys.stdout.write(f"{checked} entries, the chain holds\n")
+
+
+@audit.command("list")
+def list_audit(
+    config: ConfigOption = None,
+    output: FormOption = Form.TABLE,
+    incident: Annotated[str, typer.Option(help="Only this incident.")] = "",
+    after: Annotated[int, typer.Option(help="Only entries after this number.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 500,
+) -> None:
+    """Entries in the order they were written."""
+    entries = store_of(config).audit(incident_id=incident, after=after, limit=limit)
+    rows = [{"number": number} | dump(entry) for number, entry in entries]
+    show(rows, ("number", "at", "kind", "actor", "target", "message"), output)
+
+
+def approve(
+    intent_id: str,
+    reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Say yes to a plan that waits for a person."""
+    _decide(intent_id, reason, config, yes=True)
+
+
+def reject(
+    intent_id: str,
+    reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Say no to a plan that waits for a person."""
+    _decide(intent_id, reason, config, yes=False)
+
+
+def _decide(intent_id: str, reason: str, config: ConfigOption, *, yes: bool) -> None:
+    store = store_of(config)
+    intent = store.intent(intent_id)
+    if intent is None:
+        raise BadInput("expected the id of a plan", path="intent", value=intent_id)
+    who, now = f"cli:{getpass.getuser()}", datetime.now(UTC)
+    if intent.state is not State.PLANNED or not store.decide(
+        intent_id, intent.plan.digest, who, yes=yes, at=now
+    ):
+        raise Permanent(f"{intent_id} is {intent.state} and waits for no answer")
+    store.record(
+        AuditEntry(
+            kind="intent.approved" if yes else "intent.rejected",
+            at=now,
+            actor=who,
+            incident_id=intent.plan.incident_id,
+            intent_id=intent.id,
+            target=str(intent.plan.target),
+            message=reason or intent.plan.summary,
+            detail={"digest": intent.plan.digest},
+        )
+    )
+    sys.stdout.write(f"{'approved' if yes else 'rejected'}: {intent.plan.summary}\n")
+
+
+def _row(incident: Incident) -> dict[str, Any]:
+    leader = incident.diagnosis.leader if incident.diagnosis else None
+    return dump(incident) | {"cause": leader.cause if leader else ""}

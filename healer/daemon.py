@@ -1,0 +1,108 @@
+"""The App with its threads: the jobs on their schedule, and the server in the same process."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from datetime import timedelta
+from types import TracebackType
+
+import structlog
+import uvicorn
+
+from healer.adapters.scheduler import Jobs
+from healer.app import App
+from healer.server import create_app
+from healer.server.deps import Health, ServerDeps
+
+log = structlog.get_logger("healer")
+
+LOOK_FOR_FITS_EVERY = timedelta(seconds=30)
+POST_EVERY = timedelta(seconds=2)
+FORGET_EVERY = timedelta(hours=6)
+
+
+class WebServer:
+    """uvicorn in a thread of its own; the main thread keeps the signals."""
+
+    def __init__(self, deps: ServerDeps) -> None:
+        config = uvicorn.Config(
+            create_app(deps),
+            host=deps.settings.host,
+            port=deps.settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="server", daemon=True)
+
+    def start(self) -> None:
+        """Returns once it listens. Raises RuntimeError when the port cannot be had."""
+        self._thread.start()
+        while not self._server.started:
+            if not self._thread.is_alive():
+                raise RuntimeError("the server could not start: is its port taken?")
+            self._thread.join(0.02)
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.servers[0].sockets[0].getsockname()[:2]
+        return f"http://{host}:{port}"
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+
+
+class Daemon:
+    """`with Daemon(app) as daemon: …` runs until it is left; every job ends before it is."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._jobs = Jobs(self._failed)
+        self._jobs.every("tick", app.settings.loop.interval, app.tick)
+        self._jobs.every("learn", LOOK_FOR_FITS_EVERY, app.learn)
+        self._jobs.every("post", POST_EVERY, app.post)
+        self._jobs.every("forget", FORGET_EVERY, app.forget)
+        self._server = WebServer(
+            dataclasses.replace(app.server_deps(), health=self.health, on_alerts=self._nudge)
+        )
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def serving(self) -> bool:
+        return self._server.running
+
+    def health(self) -> Health:
+        return dataclasses.replace(self._app.health(), scheduler_alive=self._jobs.alive)
+
+    def __enter__(self) -> Daemon:
+        self._server.start()  # intake first: alerts are taken in before anything else works
+        self._app.begin()
+        self._jobs.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._jobs.stop()
+        self._server.stop()
+        self._app.close()
+
+    def _nudge(self) -> None:
+        self._jobs.nudge("tick")
+
+    def _failed(self, job: str, reason: str, error: BaseException | None) -> None:
+        self._app.telemetry.job_failed(job, reason)
+        log.error("job failed", job=job, reason=reason, error=repr(error) if error else "")

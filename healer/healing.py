@@ -1,0 +1,208 @@
+"""From a diagnosis to a verified repair: plan, guard, act, verify, undo.
+
+One intent of an incident at a time, each durable before anything is sent. What is decided here is
+decided by pure stages; what is done is done by the executor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from healer.errors import HealerError
+from healer.model.hypothesis import Hypothesis
+from healer.model.incident import Incident, Phase, Severity
+from healer.model.intent import OPEN_STATES, Intent, Outcome, State
+from healer.model.plan import Plan
+from healer.model.snapshot import Problem, Snapshot
+from healer.model.target import Kind
+from healer.model.verdict import Judgement
+from healer.ports import Case, Guard, Remediation, Store
+from healer.settings import RemediationSettings
+from healer.stages import act
+from healer.stages.guard import judge
+from healer.stages.plan import plan
+from healer.stages.undo import due
+from healer.stages.verify import verify
+
+REMEMBER = timedelta(hours=24)
+"""How far back the guards look."""
+
+SWITCH = "kill_switch"
+"""Key in the store; its value is the reason, empty when the switch is not pulled."""
+
+
+class Carries(Protocol):
+    """The executor, as the healing needs it."""
+
+    def start(
+        self,
+        plan: Plan,
+        judgement: Judgement,
+        approval_timeout: timedelta,
+        pods_before: tuple[str, ...] = (),
+    ) -> Intent | None: ...
+    def rejudge(
+        self, intent: Intent, judgement: Judgement, approval_timeout: timedelta
+    ) -> Intent: ...
+    def advance(self, intent: Intent, judgement: Judgement) -> Intent: ...
+    def conclude(self, intent: Intent, outcome: Outcome) -> Intent: ...
+    def resume(self, intent: Intent) -> Intent: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    store: Store
+    executor: Carries
+    remediations: Mapping[str, Remediation]
+    guards: Sequence[Guard]
+    settings: RemediationSettings
+
+    def heal(
+        self, incidents: tuple[Incident, ...], snapshot: Snapshot
+    ) -> tuple[tuple[Intent, ...], tuple[Problem, ...]]:
+        """(intents that changed, what could not be done). One failure stops nobody else."""
+        changed: list[Intent] = []
+        problems: list[Problem] = []
+        history = self.store.intents(since=snapshot.now - REMEMBER)
+        known = {i.id: i for i in history}
+        for incident in incidents:
+            try:
+                after = self._one(incident, snapshot, tuple(known.values()))
+            except Exception as error:  # noqa: BLE001  # a plugin or an adapter: reported
+                said = f"{type(error).__name__}: {error}"
+                problems.append(Problem(f"healing.{incident.id}", said, snapshot.now))
+                continue
+            if after is not None and known.get(after.id) != after:
+                changed.append(after)
+                known[after.id] = after
+        undone = self._undo(incidents, snapshot, tuple(known.values()))
+        changed += [after for after in undone if known.get(after.id) != after]
+        return tuple(changed), tuple(problems)
+
+    def resume(self) -> None:
+        """Once at start: what was sent when we died is read back."""
+        for intent in self.store.intents(open_only=True):
+            self.executor.resume(intent)
+
+    def switched_off(self) -> str:
+        """The reason of the kill switch. A store that cannot be read counts as pulled."""
+        try:
+            return self.store.get(SWITCH) or ""
+        except HealerError as error:
+            return f"the store cannot be read: {error}"
+
+    def _one(
+        self, incident: Incident, snapshot: Snapshot, history: tuple[Intent, ...]
+    ) -> Intent | None:
+        open_ = [
+            i
+            for i in history
+            if i.plan.incident_id == incident.id and i.state in OPEN_STATES and not i.compensates
+        ]
+        if open_:
+            return self._go_on(open_[0], incident, snapshot, history)
+        wanted = plan(incident, snapshot, self.remediations, history, self.settings)
+        if wanted is None:
+            return None
+        judgement = self._judge(wanted, incident, snapshot, history, None)
+        return self.executor.start(
+            wanted, judgement, self.settings.approval_timeout, _pods_before(wanted, snapshot)
+        )
+
+    def _go_on(
+        self,
+        intent: Intent,
+        incident: Incident | None,
+        snapshot: Snapshot,
+        history: tuple[Intent, ...],
+    ) -> Intent:
+        if intent.state is State.VERIFYING:
+            outcome = verify(intent, snapshot, incident)
+            return intent if outcome is None else self.executor.conclude(intent, outcome)
+        rest = _remaining(intent)
+        judgement = self._judge(rest, incident, snapshot, history, intent)
+        if intent.state is State.PLANNED:
+            return self.executor.rejudge(intent, judgement, self.settings.approval_timeout)
+        return self.executor.advance(intent, judgement)
+
+    def _undo(
+        self, incidents: tuple[Incident, ...], snapshot: Snapshot, history: tuple[Intent, ...]
+    ) -> tuple[Intent, ...]:
+        done = [
+            self._go_on(intent, None, snapshot, history)
+            for intent in history
+            if intent.compensates and intent.state in OPEN_STATES
+        ]
+        open_ = frozenset(i.id for i in incidents if i.phase is not Phase.RESOLVED)
+        for wanted in due(history, open_, snapshot, self.settings):
+            judgement = self._judge(wanted, None, snapshot, history, None)
+            started = self.executor.start(wanted, judgement, self.settings.approval_timeout)
+            if started is not None:
+                done.append(started)
+        return tuple(done)
+
+    def _judge(
+        self,
+        wanted: Plan,
+        incident: Incident | None,
+        snapshot: Snapshot,
+        history: tuple[Intent, ...],
+        intent: Intent | None,
+    ) -> Judgement:
+        incident = incident or _bygone(wanted, snapshot.now)
+        leader = incident.diagnosis.leader if incident.diagnosis else None
+        own = intent.id if intent else ""
+        case = Case(
+            now=snapshot.now,
+            incident=incident,
+            hypothesis=leader or _unexplained(wanted, snapshot.now),
+            snapshot=snapshot,
+            history=tuple(i for i in history if i.id != own),
+            switched_off=self.switched_off(),
+            approved_by=intent.approved_by if intent else "",
+        )
+        return judge(wanted, case, self.guards)
+
+
+def _remaining(intent: Intent) -> Plan:
+    """The plan from its next step on, one eviction at a time: what is judged before each call."""
+    at = act.next_step(intent)
+    if not at:
+        return intent.plan
+    action = intent.steps[at].action
+    pods = tuple(p for p in intent.plan.affected_pods if p == action.target)
+    return dataclasses.replace(intent.plan, actions=(action,), affected_pods=pods)
+
+
+def _pods_before(wanted: Plan, snapshot: Snapshot) -> tuple[str, ...]:
+    """UIDs of the owners' pods now: a replacement is one that is not among them."""
+    topology = snapshot.topology
+    found = {
+        pod.uid
+        for affected in wanted.affected_pods
+        for owner in topology.related(affected, Kind.WORKLOAD)
+        for pod in topology.related(owner, Kind.POD)
+    }
+    return tuple(sorted(found))
+
+
+def _bygone(wanted: Plan, now: datetime) -> Incident:
+    """Stands for the ended incident whose action is taken back."""
+    return Incident(
+        wanted.incident_id,
+        now,
+        now,
+        now,
+        Phase.RESOLVED,
+        Severity.INFO,
+        wanted.summary,
+        (wanted.target,),
+    )
+
+
+def _unexplained(wanted: Plan, now: datetime) -> Hypothesis:
+    return Hypothesis(wanted.cause, wanted.target, now, 1.0, 0.0)

@@ -1,0 +1,200 @@
+"""Matrices of samples behind `Tsdb`: rows are series, columns are times.
+
+Two NaN patterns have a meaning: Prometheus' staleness marker, and one of our own for a cell
+without a sample. They are told from an ordinary NaN by their bits, so samples are copied and
+never computed with before the patterns are sorted out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+STALE_BITS = np.uint64(0x7FF0000000000002)
+"""Prometheus' own pattern."""
+ABSENT_BITS = np.uint64(0x7FF00000000000AB)
+
+COLUMNS = 240
+"""Of one chunk: an hour at 15 s. A series that died costs no more than its last chunk."""
+
+
+def is_stale(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    marked: NDArray[np.bool_] = values.view(np.uint64) == STALE_BITS
+    return marked
+
+
+def is_absent(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    marked: NDArray[np.bool_] = values.view(np.uint64) == ABSENT_BITS
+    return marked
+
+
+def stale_values(count: int) -> NDArray[np.float64]:
+    return np.full(count, STALE_BITS).view(np.float64)
+
+
+def absent_values(rows: int, columns: int) -> NDArray[np.float64]:
+    return np.full((rows, columns), ABSENT_BITS).view(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Series with common times."""
+
+    handles: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    """[len(handles), len(times_ms)], C-contiguous."""
+
+
+class Chunk:
+    """A matrix that grows by rows, and by columns up to its capacity."""
+
+    __slots__ = ("_row_of", "_times_ms", "_values", "count", "length")
+
+    def __init__(self, rows: int, columns: int = COLUMNS) -> None:
+        self._times_ms = np.zeros(columns, np.int64)
+        self._values = absent_values(rows, columns)
+        self._row_of = np.full(0, -1, np.int64)
+        self.length = 0
+        """Columns in use."""
+        self.count = 0
+        """Rows in use."""
+
+    @classmethod
+    def of(
+        cls,
+        times_ms: NDArray[np.int64],
+        handles: NDArray[np.int64],
+        values: NDArray[np.float64],
+    ) -> Chunk:
+        """A full one; NaN is a cell without a sample."""
+        chunk = cls(len(handles), len(times_ms))
+        chunk._times_ms[:] = times_ms
+        rows = chunk.rows_for(handles)
+        chunk._values[rows] = values
+        chunk._values.view(np.uint64)[np.isnan(chunk._values)] = ABSENT_BITS
+        chunk.length = len(times_ms)
+        return chunk
+
+    @property
+    def first_ms(self) -> int:
+        return int(self._times_ms[0])
+
+    @property
+    def last_ms(self) -> int:
+        return int(self._times_ms[self.length - 1])
+
+    @property
+    def full(self) -> bool:
+        return self.length == len(self._times_ms)
+
+    def rows_of(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """-1 for a series that is not in here."""
+        known = handles < len(self._row_of)
+        rows = np.full(len(handles), -1, np.int64)
+        rows[known] = self._row_of[handles[known]]
+        return rows
+
+    def rows_for(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Like `rows_of`, with a row made for every series that has none."""
+        top = int(handles.max()) + 1
+        if top > len(self._row_of):
+            grown = np.full(max(top, 2 * len(self._row_of)), -1, np.int64)
+            grown[: len(self._row_of)] = self._row_of
+            self._row_of = grown
+        rows: NDArray[np.int64] = self._row_of[handles]
+        new = rows < 0
+        if new.any():
+            need = self.count + int(new.sum())
+            if need > len(self._values):
+                extra = max(need, len(self._values) * 3 // 2) - len(self._values)
+                self._values = np.concatenate(
+                    [self._values, absent_values(extra, len(self._times_ms))]
+                )
+            self._row_of[handles[new]] = np.arange(self.count, need)
+            self.count = need
+            rows = self._row_of[handles]
+        return rows
+
+    def write(self, at_ms: int, handles: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        if not self.length or self.last_ms != at_ms:
+            self._times_ms[self.length] = at_ms
+            self.length += 1
+        rows = self.rows_for(handles)  # may replace the matrix by a larger one
+        self._values[rows, self.length - 1] = values
+
+    def span(self, start_ms: int, end_ms: int) -> slice:
+        times = self._times_ms[: self.length]
+        return slice(
+            int(np.searchsorted(times, start_ms, "left")),
+            int(np.searchsorted(times, end_ms, "right")),
+        )
+
+    def cut(
+        self, rows: NDArray[np.int64], span: slice
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Copies: the writer goes on while the reader computes."""
+        return self._times_ms[span].copy(), self._values[rows, span]
+
+
+class Lane:
+    """Series that are scraped together, in chunks one after another."""
+
+    __slots__ = ("chunks",)
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+
+    def append(self, at_ms: int, handles: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        newest = self.chunks[-1] if self.chunks else None
+        if newest is not None and at_ms < newest.last_ms:
+            raise ValueError(f"a scrape at {at_ms} ms comes after one at {newest.last_ms} ms")
+        if newest is None or (newest.full and newest.last_ms != at_ms):
+            newest = Chunk(len(handles))
+            self.chunks.append(newest)
+        newest.write(at_ms, handles, values)
+
+    def forget(self, before_ms: int) -> None:
+        while len(self.chunks) > 1 and self.chunks[0].last_ms < before_ms:
+            del self.chunks[0]
+
+
+def gather(
+    chunks: Sequence[Chunk], handles: NDArray[np.int64], start_ms: int, end_ms: int
+) -> list[Bundle]:
+    """The samples of these series in that span; series found in the same chunks together."""
+    spans = [
+        (chunk, span)
+        for chunk in sorted((each for each in chunks if each.length), key=lambda c: c.first_ms)
+        if (span := chunk.span(start_ms, end_ms)).start < span.stop
+    ]
+    if not spans or not len(handles):
+        return []
+    rows = np.stack([chunk.rows_of(handles) for chunk, _ in spans])
+    held, which = np.unique(rows >= 0, axis=1, return_inverse=True)
+    bundles = []
+    for group, where in enumerate(held.T):
+        mine = np.flatnonzero(which.reshape(-1) == group)
+        parts = [spans[at][0].cut(rows[at, mine], spans[at][1]) for at in np.flatnonzero(where)]
+        if parts:
+            times = np.concatenate([part[0] for part in parts])
+            values = np.ascontiguousarray(np.concatenate([part[1] for part in parts], axis=1))
+            bundles.append(Bundle(handles[mine], times, values))
+    return _united(bundles)
+
+
+def _united(bundles: Sequence[Bundle]) -> list[Bundle]:
+    """Targets scraped at the same moments are computed with together, in order of handles."""
+    same: dict[bytes, list[Bundle]] = {}
+    for bundle in bundles:
+        same.setdefault(bundle.times_ms.tobytes(), []).append(bundle)
+    united = []
+    for each in same.values():
+        handles = np.concatenate([bundle.handles for bundle in each])
+        values = np.concatenate([bundle.values for bundle in each])
+        order = np.argsort(handles)
+        united.append(Bundle(handles[order], each[0].times_ms, values[order]))
+    return united

@@ -1,0 +1,168 @@
+"""The pipeline on one screen: `Loop.tick()`.
+
+    observe  → detect  → correlate → diagnose   → plan → guard   → act     → verify  → report
+    Snapshot   Finding   Incident    Hypothesis   Plan   Verdict   Outcome   Outcome   AuditEntry
+
+Synchronous and level-triggered: each tick looks at the world afresh. Only open incidents,
+unfinished intents, the outbox and learned baselines live in the store, so a restart resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from healer.healing import Healing
+from healer.model.audit import AuditEntry
+from healer.model.finding import Finding
+from healer.model.incident import Incident, Phase
+from healer.model.intent import ACTIVE_STATES
+from healer.model.message import Notice
+from healer.model.report import Report
+from healer.model.rule import RuleBook
+from healer.model.snapshot import Problem, Snapshot
+from healer.ports import Clock, Store
+from healer.settings import LoopSettings
+from healer.stages.correlate import correlate
+from healer.stages.detect import Baselines, Detectors, detect
+from healer.stages.diagnose import diagnose_all
+from healer.stages.phase import settle, with_diagnosis
+from healer.stages.report import notices
+
+RECENT = timedelta(hours=2)
+"""How long an ended incident counts when symptoms come back."""
+
+
+class Observes(Protocol):
+    def snapshot(self, now: datetime) -> Snapshot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`tick()` is the whole of Healer; its fields are the world and what is known beforehand."""
+
+    clock: Clock
+    store: Store
+    observer: Observes
+    detectors: Detectors
+    baselines: Callable[[], Baselines]
+    rules: RuleBook
+    healing: Healing
+    tell: Callable[[Sequence[Notice]], tuple[Problem, ...]]
+    new_id: Callable[[datetime], str]
+    settings: LoopSettings
+    public_url: str = ""
+
+    def tick(self) -> Report:
+        began, now = self.clock.monotonic(), self.clock.now()
+        before = self.store.open_incidents()
+
+        snapshot = self.observer.snapshot(now)
+        findings, undetected, learning = detect(snapshot, self.detectors, self.baselines())
+        incidents = self._correlate(before, findings, snapshot)
+        incidents, unexplained = self._diagnose(incidents, snapshot)
+        intents, unhealed = self.healing.heal(incidents, snapshot)
+        incidents = self._conclude(incidents, now)
+        untold = self._tell(before, incidents, now)
+
+        return Report(
+            at=now,
+            signals=len(snapshot.frames),
+            series=sum(len(frame) for frame in snapshot.frames.values()),
+            findings=len(findings),
+            incidents=incidents,
+            intents=intents,
+            problems=(*snapshot.problems, *undetected, *unexplained, *unhealed, *untold),
+            learning=learning,
+            took_s=self.clock.monotonic() - began,
+        )
+
+    def _correlate(
+        self, before: tuple[Incident, ...], findings: tuple[Finding, ...], snapshot: Snapshot
+    ) -> tuple[Incident, ...]:
+        ended = self.store.incidents(
+            phase=(Phase.RESOLVED.value,), since=snapshot.now - RECENT, limit=200
+        ).items
+        incidents = correlate(
+            before,
+            findings,
+            snapshot,
+            self.settings,
+            self.new_id,
+            opens=self.rules.opens,
+            recent=ended,
+        )
+        known = {incident.id for incident in (*before, *ended)}
+        for incident in incidents:
+            if incident.id not in known:
+                self._record("incident.opened", incident, snapshot.now, incident.title)
+        return self._kept(before, incidents)
+
+    def _diagnose(
+        self, incidents: tuple[Incident, ...], snapshot: Snapshot
+    ) -> tuple[tuple[Incident, ...], tuple[Problem, ...]]:
+        """A new ranking for each, but for those being acted on: our own doing would blur it."""
+        busy = {
+            intent.plan.incident_id
+            for intent in self.store.intents(open_only=True)
+            if intent.state in ACTIVE_STATES
+        }
+        asked = [i for i in incidents if i.id not in busy and i.quiet_since is None and i.is_open]
+        ranked, problems = diagnose_all(asked, snapshot, self.rules)
+        diagnosed = tuple(
+            with_diagnosis(i, ranked[i.id], snapshot.now) if i.id in ranked else i
+            for i in incidents
+        )
+        for old, new in zip(incidents, diagnosed, strict=True):
+            if _cause(old) != _cause(new):
+                self._record("incident.diagnosed", new, snapshot.now, _cause(new))
+        return self._kept(incidents, diagnosed), problems
+
+    def _conclude(self, incidents: tuple[Incident, ...], now: datetime) -> tuple[Incident, ...]:
+        concluded = tuple(
+            settle(
+                incident,
+                self.store.intents(incident_id=incident.id),
+                now,
+                self.settings.quiet_for,
+            )
+            for incident in incidents
+        )
+        for old, new in zip(incidents, concluded, strict=True):
+            if new.phase is not old.phase and new.phase in (Phase.RESOLVED, Phase.ESCALATED):
+                self._record(f"incident.{new.phase}", new, now, new.resolution)
+        return self._kept(incidents, concluded)
+
+    def _tell(
+        self, before: tuple[Incident, ...], incidents: tuple[Incident, ...], now: datetime
+    ) -> tuple[Problem, ...]:
+        intents = [x for i in incidents for x in self.store.intents(incident_id=i.id)]
+        return self.tell(notices(before, incidents, tuple(intents), now, self.public_url))
+
+    def _kept(self, old: tuple[Incident, ...], new: tuple[Incident, ...]) -> tuple[Incident, ...]:
+        """`new`, with what differs from `old` durable."""
+        known = {incident.id: incident for incident in old}
+        for incident in new:
+            if known.get(incident.id) != incident:
+                self.store.put_incident(incident)
+        return new
+
+    def _record(self, kind: str, incident: Incident, now: datetime, message: str) -> None:
+        self.store.record(
+            AuditEntry(
+                kind=kind,
+                at=now,
+                actor="healer",
+                incident_id=incident.id,
+                target=", ".join(str(t) for t in incident.targets[:5]),
+                message=message,
+                detail={"title": incident.title, "severity": incident.severity.value},
+            )
+        )
+
+
+def _cause(incident: Incident) -> str:
+    leader = incident.diagnosis.leader if incident.diagnosis else None
+    return f"{leader.cause} on {leader.target}" if leader else ""

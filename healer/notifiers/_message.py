@@ -1,0 +1,203 @@
+"""What a message says, channel by channel the same: what, why, what was done, what is wanted.
+
+Most important first, since clients preview the first lines and byte limits cut the last ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from healer.model.hypothesis import Hypothesis
+from healer.model.incident import Incident, Severity
+from healer.model.intent import Intent, State
+from healer.model.message import Notice, Occasion
+from healer.model.verdict import Decision
+from healer.notifiers._markup import Markup, harmless
+from healer.wording import name, say, span
+
+SIGNS = {
+    Occasion.OPENED: "🔴",
+    Occasion.DIAGNOSED: "🔎",
+    Occasion.PROPOSED: "✋",
+    Occasion.ACTED: "🔧",
+    Occasion.RESOLVED: "✅",
+    Occasion.ESCALATED: "🚨",
+}
+MOST_TARGETS = 3
+MOST_SYMPTOMS = 4
+MOST_EVIDENCE = 4
+MOST_IN_DIGEST = 15
+
+
+def headline(notice: Notice, language: str) -> str:
+    """Plain text of one line: also what a phone shows before it is unlocked."""
+    words = name("occasion", notice.occasion.value, language)
+    severity = name("severity", notice.severity.value, language)
+    return f"{SIGNS[notice.occasion]} {words} [{severity}] {harmless(notice.incident.title, 120)}"
+
+
+def lines(notice: Notice, markup: Markup, language: str, zone: str) -> tuple[str, ...]:
+    """The message without its headline and its link."""
+    incident, place = notice.incident, ZoneInfo(zone)
+    found = [*_what(notice, markup, language, place)]
+    if notice.occasion is Occasion.RESOLVED:
+        return tuple(found)
+    found += _why(incident, markup, language)
+    for intent in notice.intents:
+        found += _done(intent, markup, language, place)
+    return tuple(found)
+
+
+def link(notice: Notice, markup: Markup, language: str) -> tuple[str, ...]:
+    if not notice.url:
+        return ()
+    return (markup.link.format(say("chat.details", language), notice.url),)
+
+
+def digest_headline(notices: Sequence[Notice], language: str) -> str:
+    count = say("chat.digest", language, n=len(notices))
+    grave = sum(n.severity is Severity.CRITICAL for n in notices)
+    critical = name("severity", Severity.CRITICAL.value, language)
+    return f"📋 {count}" + (f" ({grave} {critical})" if grave else "")
+
+
+def digest_lines(notices: Sequence[Notice], markup: Markup, language: str) -> tuple[str, ...]:
+    """Counts first, then the gravest, newest incidents by name."""
+    counts: dict[Occasion, int] = {}
+    for notice in notices:
+        counts[notice.occasion] = counts.get(notice.occasion, 0) + 1
+    found = [
+        " · ".join(
+            f"{SIGNS[o]} {name('occasion', o.value, language)} {counts[o]}"
+            for o in Occasion
+            if o in counts
+        )
+    ]
+    gravity = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+    ranked = sorted(
+        notices,
+        key=lambda n: (
+            n.occasion is Occasion.RESOLVED,
+            gravity[n.severity],
+            -n.incident.opened_at.timestamp(),
+        ),
+    )
+    for notice in ranked[:MOST_IN_DIGEST]:
+        leader = notice.incident.diagnosis.leader if notice.incident.diagnosis else None
+        cause = f": {_cause(leader, language)}" if leader else ""
+        title = harmless(notice.incident.title, 100)
+        found.append(markup.bullet.format(f"{SIGNS[notice.occasion]} {title}{cause}"))
+    return tuple(found)
+
+
+def digest_rest(notices: Sequence[Notice], language: str) -> tuple[str, ...]:
+    """How many incidents a digest does not name; said even where lines are cut."""
+    left = len(notices) - MOST_IN_DIGEST
+    return (say("chat.more", language, n=left),) if left > 0 else ()
+
+
+def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Iterator[str]:
+    incident = notice.incident
+    targets = [harmless(str(t), 120) for t in incident.targets[:MOST_TARGETS]]
+    left = len(incident.targets) - MOST_TARGETS
+    if left > 0:
+        targets.append(say("chat.more", language, n=left))
+    if targets:
+        yield _fact(
+            "chat.target", ", ".join(markup.code.format(t) for t in targets), markup, language
+        )
+    end = incident.resolved_at or notice.at
+    lasted = span(max(end - incident.started_at, timedelta(0)), language)
+    when = _at(incident.started_at, place)
+    if notice.occasion is Occasion.RESOLVED:
+        yield _fact(
+            "chat.lasted", f"{lasted} ({when} → {end.astimezone(place):%H:%M:%S})", markup, language
+        )
+        if incident.resolution:
+            yield _fact("chat.fixed_by", harmless(incident.resolution), markup, language)
+        leader = incident.diagnosis.leader if incident.diagnosis else None
+        if leader is not None:
+            yield _fact("chat.cause", _cause(leader, language), markup, language)
+        return
+    yield _fact(
+        "chat.since", f"{when} ({say('chat.for', language, span=lasted)})", markup, language
+    )
+    symptoms = list(
+        dict.fromkeys(harmless(f.summary or f"{f.signal} {f.target}") for f in incident.findings)
+    )
+    symptoms += [harmless(e.message) for e in incident.events if e.message]
+    if symptoms:
+        yield _fact("chat.symptoms", "", markup, language)
+        yield from (markup.bullet.format(s) for s in symptoms[:MOST_SYMPTOMS])
+        if len(symptoms) > MOST_SYMPTOMS:
+            yield say("chat.more", language, n=len(symptoms) - MOST_SYMPTOMS)
+
+
+def _why(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
+    diagnosis = incident.diagnosis
+    if diagnosis is None or diagnosis.leader is None:
+        return
+    leader = diagnosis.leader
+    percent = say("chat.confidence", language, percent=round(leader.confidence * 100))
+    said = f"{markup.bold.format(_cause(leader, language))} ({percent})"
+    yield _fact("chat.cause", said, markup, language)
+    for term in sorted(leader.evidence_for, key=lambda t: -t.weight)[:MOST_EVIDENCE]:
+        yield markup.bullet.format(harmless(term.seen or term.asked))
+    against = sorted(leader.evidence_against, key=lambda t: t.weight)[:1]
+    for term in against:
+        yield _fact("chat.but", harmless(term.seen or term.asked), markup, language)
+    if diagnosis.abstained:
+        yield _fact("chat.undecided", harmless(diagnosis.abstained), markup, language)
+    if diagnosis.would_decide:
+        yield _fact("chat.would_decide", harmless(diagnosis.would_decide), markup, language)
+
+
+def _done(intent: Intent, markup: Markup, language: str, place: ZoneInfo) -> Iterator[str]:
+    plan = intent.plan
+    what = name("remediation", plan.remediation, language)
+    target = markup.code.format(harmless(str(plan.target), 120))
+    before = intent.state in (State.PLANNED, State.REHEARSED)
+    risk = name("risk", plan.risk.name.lower(), language)
+    yield _fact(
+        "chat.would_do" if before else "chat.action", f"{what} {target} ({risk})", markup, language
+    )
+    if plan.summary:
+        yield markup.quote.format(harmless(plan.summary))
+    if intent.state is State.REHEARSED:
+        yield say("chat.observing", language)
+    elif not before:
+        yield _fact("chat.result", name("state", intent.state.value, language), markup, language)
+        if intent.outcome is not None:
+            yield from (markup.bullet.format(harmless(r)) for r in intent.outcome.reasons[:3])
+    held = [v for v in intent.verdicts if v.decision > Decision.OBSERVE]
+    for verdict in held[:3]:
+        said = name("decision", verdict.decision.name.lower(), language)
+        reasons = harmless("; ".join(verdict.reasons))
+        yield _fact(
+            "chat.guards", f"{harmless(verdict.guard)}: {said} ({reasons})", markup, language
+        )
+    if intent.state is State.PLANNED:
+        yield _fact(
+            "chat.approve", markup.code.format(f"healer approve {intent.id}"), markup, language
+        )
+        yield _fact(
+            "chat.reject", markup.code.format(f"healer reject {intent.id}"), markup, language
+        )
+        if intent.expires_at is not None:
+            yield _fact("chat.until", _at(intent.expires_at, place), markup, language)
+
+
+def _fact(key: str, value: str, markup: Markup, language: str) -> str:
+    colon = "\uff1a" if language == "zh" else ": "
+    return f"{markup.bold.format(say(key, language))}{colon}{value}".rstrip()
+
+
+def _cause(leader: Hypothesis, language: str) -> str:
+    title = (leader.title_zh if language == "zh" else "") or leader.title or leader.cause
+    return harmless(title)
+
+
+def _at(moment: datetime, place: ZoneInfo) -> str:
+    return f"{moment.astimezone(place):%m-%d %H:%M:%S %z}"

@@ -1,0 +1,382 @@
+"""The read-only report API. Every other verb is 405; the two writes live in other modules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
+
+from healer.model.incident import Phase, Severity
+from healer.server.alerts import Time
+from healer.server.deps import ServerDeps
+from healer.server.given import Deps, MayRead
+from healer.server.problems import responses
+from healer.server.reading import incident_of, record_of, stats_since, waiting
+from healer.server.report import render_report_html, render_report_md
+from healer.server.security import report_headers
+from healer.server.stats import Stats
+from healer.server.views import (
+    ActionView,
+    Evidence,
+    Hypotheses,
+    IncidentView,
+    Moment,
+    SeriesView,
+    Summary,
+    action,
+    evidence_view,
+    hypotheses_view,
+    incident_view,
+    series_view,
+    summary,
+)
+from healer.wording import LANGUAGES
+
+router = APIRouter(prefix="/api/v1", tags=["report"], dependencies=[MayRead])
+_ONE = responses(401, 403, 404, 422, 503)
+_MANY = responses(401, 403, 422, 503)
+
+IncidentId = Annotated[str, Path(max_length=64, description="As in the list.")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+class Asked(BaseModel):
+    """The filters as they were understood, defaults included."""
+
+    phase: list[str]
+    severity: list[str]
+    cause: list[str]
+    namespace: list[str]
+    node: list[str]
+    since: Moment | None
+    until: Moment | None
+    q: str
+    limit: int
+
+
+class Incidents(BaseModel):
+    items: list[Summary]
+    next_cursor: str | None
+    query: Asked
+
+
+class TimelineItem(BaseModel):
+    at: Moment
+    kind: str
+    text: str
+    target: str
+    actor: str
+
+
+class Timeline(BaseModel):
+    items: list[TimelineItem]
+
+
+class Actions(BaseModel):
+    items: list[ActionView]
+
+
+class SeriesList(BaseModel):
+    items: list[SeriesView]
+
+
+class Message(BaseModel):
+    """One message to one channel, and what its provider said."""
+
+    channel: str
+    incident_id: str
+    about: str
+    result: str
+    code: str
+    detail: str
+    tries: int
+    created_at: str
+    updated_at: str
+
+
+class Messages(BaseModel):
+    items: list[Message]
+
+
+class AuditItem(BaseModel):
+    sequence: int
+    at: Moment
+    kind: str
+    actor: str
+    incident_id: str
+    intent_id: str
+    target: str
+    message: str
+    detail: dict[str, Any]
+
+
+class Audit(BaseModel):
+    items: list[AuditItem]
+    next_after: int | None
+    """`after` of the next slice; None at the end."""
+
+
+class StatsAnswer(Stats):
+    since: Moment
+
+
+class Language(StrEnum):
+    EN = LANGUAGES[0]
+    ZH = LANGUAGES[1]
+
+
+@router.get("/incidents", responses=_MANY, operation_id="list_incidents")
+def incidents(
+    request: Request,
+    response: Response,
+    deps: Deps,
+    *,
+    phase: Annotated[list[Phase], Query()] = [],  # noqa: B006  FastAPI copies it
+    severity: Annotated[list[Severity], Query()] = [],  # noqa: B006
+    cause: Annotated[list[str], Query()] = [],  # noqa: B006
+    namespace: Annotated[list[str], Query()] = [],  # noqa: B006
+    node: Annotated[list[str], Query()] = [],  # noqa: B006
+    since: Time | None = None,
+    until: Time | None = None,
+    q: Annotated[str, Query(max_length=200)] = "",
+    limit: Limit = 50,
+    cursor: Annotated[str | None, Query(max_length=400)] = None,
+) -> Incidents:
+    """Newest first. `since` includes its moment, `until` does not; all time without them."""
+    page = deps.store.incidents(
+        phase=[p.value for p in phase],
+        severity=[s.value for s in severity],
+        cause=cause,
+        namespace=namespace,
+        node=node,
+        since=since,
+        until=until,
+        text=q,
+        limit=limit,
+        cursor=cursor,
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if page.next_cursor is not None:
+        following = request.url.include_query_params(cursor=page.next_cursor)
+        link = f"{following.path}?{following.query}"
+        response.headers["Link"] = f'<{link}>; rel="next"'
+    return Incidents(
+        items=[Summary(**summary(i)) for i in page.items],
+        next_cursor=page.next_cursor,
+        query=Asked(
+            phase=[p.value for p in phase],
+            severity=[s.value for s in severity],
+            cause=cause,
+            namespace=namespace,
+            node=node,
+            since=since,
+            until=until,
+            q=q,
+            limit=limit,
+        ),
+    )
+
+
+@router.get(
+    "/incidents/{incident_id}",
+    responses=_ONE | {304: {"description": "Unchanged since that ETag"}},
+    response_model=IncidentView,
+    operation_id="get_incident",
+)
+def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
+    found = incident_of(deps.store, incident_id)
+    view = incident_view(found, deps.store.intents(incident_id=found.id))
+    return _tagged(request, view)
+
+
+@router.get("/incidents/{incident_id}/timeline", responses=_ONE, operation_id="get_timeline")
+def incident_timeline(
+    incident_id: IncidentId, deps: Deps, response: Response, lang: Language = Language.EN
+) -> Timeline:
+    response.headers["Cache-Control"] = "no-store"
+    moments = record_of(deps.store, incident_id).timeline(lang.value)
+    return Timeline(
+        items=[
+            TimelineItem(at=m.at, kind=m.kind, text=m.text, target=m.target, actor=m.actor)
+            for m in moments
+        ]
+    )
+
+
+@router.get(
+    "/incidents/{incident_id}/evidence",
+    responses=_ONE,
+    response_model=Evidence,
+    operation_id="get_evidence",
+)
+def evidence(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
+    return _tagged(request, evidence_view(incident_of(deps.store, incident_id)))
+
+
+@router.get(
+    "/incidents/{incident_id}/hypotheses",
+    responses=_ONE,
+    response_model=Hypotheses,
+    operation_id="get_hypotheses",
+)
+def hypotheses(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
+    return _tagged(request, hypotheses_view(incident_of(deps.store, incident_id).diagnosis))
+
+
+@router.get(
+    "/incidents/{incident_id}/actions",
+    responses=_ONE,
+    response_model=Actions,
+    operation_id="get_actions",
+)
+def actions(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
+    found = incident_of(deps.store, incident_id)
+    intents = deps.store.intents(incident_id=found.id)
+    return _tagged(request, Actions(items=[action(i) for i in intents]))
+
+
+@router.get("/incidents/{incident_id}/series", responses=_ONE, operation_id="get_series")
+def series(incident_id: IncidentId, deps: Deps, response: Response) -> SeriesList:
+    """Samples around the incident, as far as they are still at hand."""
+    found = incident_of(deps.store, incident_id)
+    response.headers["Cache-Control"] = "no-store"
+    return SeriesList(items=[series_view(c) for c in deps.series(found.id)])
+
+
+@router.get(
+    "/incidents/{incident_id}/report.{form}",
+    responses=_ONE
+    | {200: {"content": {"text/markdown": {}, "text/html": {}, "application/json": {}}}},
+    response_class=Response,
+    operation_id="get_report",
+)
+def report(
+    incident_id: IncidentId,
+    form: Literal["md", "html", "json"],
+    deps: Deps,
+    lang: Language = Language.EN,
+) -> Response:
+    """The post-incident report, filled from the record; blanks are marked for people."""
+    record = record_of(deps.store, incident_id)
+    made = (record.incident, record.intents, record.audit)
+    charts = deps.series(incident_id)
+    zone = deps.notify.timezone
+    if form == "md":
+        text = render_report_md(*made, charts, language=lang.value, zone=zone)
+        return Response(text, media_type="text/markdown; charset=utf-8")
+    if form == "html":
+        page = render_report_html(*made, charts, language=lang.value, zone=zone)
+        return Response(page, media_type="text/html", headers=report_headers())
+    view = {
+        "incident": incident_view(record.incident, record.intents).model_dump(mode="json"),
+        "timeline": [
+            TimelineItem(
+                at=m.at, kind=m.kind, text=m.text, target=m.target, actor=m.actor
+            ).model_dump(mode="json")
+            for m in record.timeline(lang.value)
+        ],
+        "series": [series_view(c).model_dump(mode="json") for c in charts],
+    }
+    return _json(view)
+
+
+@router.get("/approvals", responses=_MANY, operation_id="list_approvals")
+def approvals(deps: Deps, response: Response) -> Actions:
+    """Plans that wait for a person's answer."""
+    response.headers["Cache-Control"] = "no-store"
+    return Actions(items=[action(i) for i in waiting(deps.store, deps.clock.now())])
+
+
+@router.get("/notifications", responses=_MANY, operation_id="list_notifications")
+def notifications(
+    deps: Deps,
+    response: Response,
+    incident_id: Annotated[str, Query(max_length=64)] = "",
+    limit: Limit = 50,
+) -> Messages:
+    """The delivery log, newest first, with each provider's own answer."""
+    response.headers["Cache-Control"] = "no-store"
+    rows = deps.store.deliveries(incident_id=incident_id, limit=limit)
+    return Messages(items=[_message(row) for row in rows])
+
+
+@router.get("/stats", responses=_MANY, operation_id="get_stats")
+def stats(deps: Deps, response: Response, since: Time | None = None) -> StatsAnswer:
+    """Recovery rate, time to detect and recover, wrong and missed actions, from the record.
+
+    Thirty days without `since`.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    start = since or _month_before(deps)
+    return StatsAnswer(since=start, **stats_since(deps, start).model_dump())
+
+
+@router.get("/audit", responses=_MANY, operation_id="list_audit")
+def audit(
+    deps: Deps,
+    response: Response,
+    incident_id: Annotated[str, Query(max_length=64)] = "",
+    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    limit: Limit = 50,
+) -> Audit:
+    """The hash-chained record, oldest first."""
+    response.headers["Cache-Control"] = "no-store"
+    entries = deps.store.audit(incident_id=incident_id, after=after, limit=limit + 1)
+    items = [
+        AuditItem(
+            sequence=number,
+            at=entry.at,
+            kind=entry.kind,
+            actor=entry.actor,
+            incident_id=entry.incident_id,
+            intent_id=entry.intent_id,
+            target=entry.target,
+            message=entry.message,
+            detail=dict(entry.detail),
+        )
+        for number, entry in entries[:limit]
+    ]
+    return Audit(items=items, next_after=items[-1].sequence if len(entries) > limit else None)
+
+
+def _month_before(deps: ServerDeps) -> datetime:
+    return deps.clock.now() - timedelta(days=30)
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        channel=row["channel"],
+        incident_id=row["incident_id"],
+        about=row["notice_key"].split("|")[1] if "|" in row["notice_key"] else row["notice_key"],
+        result=row["result"],
+        code=row["code"],
+        detail=row["detail"],
+        tries=row["tries"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _json(view: Any) -> Response:
+    return Response(
+        json.dumps(view, ensure_ascii=False, separators=(",", ":")),
+        media_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _tagged(request: Request, view: BaseModel) -> Response:
+    """With an ETag over the very bytes, so that equal tags always mean equal answers."""
+    body = view.model_dump_json().encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    asked = request.headers.get("if-none-match", "")
+    known = {each.strip().removeprefix("W/") for each in asked.split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)

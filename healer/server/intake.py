@@ -1,0 +1,92 @@
+"""Webhooks in: acknowledged once they are durable, never before; analysed later.
+
+Alertmanager retries on 5xx and gives up a flush on any 4xx, even 429. So a store that does not
+answer is 503, and only what can never be used is refused for good.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from healer.ports import Episode
+from healer.server.alerts import (
+    GenericEvent,
+    GrafanaWebhook,
+    Receipt,
+    Webhook,
+    episode_of,
+    episodes_of,
+    parse,
+)
+from healer.server.auth import signed
+from healer.server.deps import ServerDeps
+from healer.server.given import Deps, Ingested
+from healer.server.openapi import request_body
+from healer.server.problems import Refusal, responses
+
+router = APIRouter(tags=["intake"])
+_ANSWERS = responses(401, 403, 413, 415, 422, 503)
+
+
+@router.post(
+    "/api/v1/intake/alertmanager",
+    status_code=202,
+    responses=_ANSWERS,
+    openapi_extra=request_body(Webhook),
+    operation_id="take_in_alertmanager",
+    summary="Alertmanager's webhook, version 4",
+)
+@router.post("/webhook/alertmanager", status_code=202, include_in_schema=False)
+def alertmanager(raw: Ingested, deps: Deps) -> Receipt:
+    webhook = parse(raw, Webhook)
+    episodes, dropped = episodes_of("alertmanager", webhook, deps.clock.now())
+    return _take_in(deps, "alertmanager", episodes, dropped, webhook.truncatedAlerts)
+
+
+@router.api_route(
+    "/api/v1/intake/grafana",
+    methods=["POST", "PUT"],
+    status_code=202,
+    responses=_ANSWERS,
+    openapi_extra=request_body(GrafanaWebhook),
+    operation_id="take_in_grafana",
+    summary="Grafana's alerting webhook",
+)
+def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
+    secret = deps.settings.grafana_secret_file
+    if secret is not None and not signed(
+        raw,
+        secret,
+        request.headers.get("x-grafana-alerting-signature", ""),
+        request.headers.get("x-grafana-alerting-timestamp", ""),
+    ):
+        raise Refusal(401, "expected a valid X-Grafana-Alerting-Signature")
+    webhook = parse(raw, GrafanaWebhook)
+    episodes, dropped = episodes_of("grafana", webhook, deps.clock.now())
+    return _take_in(deps, "grafana", episodes, dropped, webhook.truncatedAlerts)
+
+
+@router.post(
+    "/api/v1/intake/event",
+    status_code=202,
+    responses=_ANSWERS,
+    openapi_extra=request_body(GenericEvent),
+    operation_id="take_in_event",
+    summary="Anything else that happened",
+)
+def event(raw: Ingested, deps: Deps) -> Receipt:
+    episode = episode_of(parse(raw, GenericEvent), deps.clock.now())
+    return _take_in(deps, "event", (episode,), 0, 0)
+
+
+def _take_in(
+    deps: ServerDeps, source: str, episodes: tuple[Episode, ...], dropped: int, cut: int
+) -> Receipt:
+    fresh, known = deps.store.accept(episodes) if episodes else (0, 0)
+    results = {"accepted": fresh, "duplicate": known, "dropped": dropped, "truncated": cut}
+    for result, count in results.items():
+        if count:
+            deps.received(source, result, count)
+    if fresh:
+        deps.on_alerts()
+    return Receipt(accepted=fresh, duplicates=known, dropped=dropped, truncated=cut)

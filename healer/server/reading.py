@@ -1,0 +1,97 @@
+"""What the API and the pages both read from the store, so that they cannot disagree."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from healer.model.audit import AuditEntry
+from healer.model.incident import Incident
+from healer.model.intent import Intent, State
+from healer.ports import Store
+from healer.redaction import redacted
+from healer.server.deps import ServerDeps
+from healer.server.problems import Refusal
+from healer.server.stats import Stats, stats_of
+from healer.server.timeline import Moment, timeline
+
+MOST_INCIDENTS = 10_000
+"""That `stats` looks at."""
+STATS_FRESH = timedelta(minutes=1)
+"""How old the figures of the overview may be: it is loaded again every few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is known about one incident."""
+
+    incident: Incident
+    intents: tuple[Intent, ...]
+    audit: tuple[AuditEntry, ...]
+    deliveries: tuple[Any, ...]
+
+    def timeline(self, language: str = "en") -> tuple[Moment, ...]:
+        return timeline(self.incident, self.intents, self.audit, self.deliveries, language)
+
+
+def incident_of(store: Store, incident_id: str) -> Incident:
+    found = store.incident(incident_id)
+    if found is None:
+        raise Refusal(404, "expected the id of a stored incident")
+    return redacted(found)
+
+
+def record_of(store: Store, incident_id: str) -> Record:
+    incident = incident_of(store, incident_id)
+    return Record(
+        incident,
+        store.intents(incident_id=incident.id),
+        tuple(entry for _, entry in store.audit(incident_id=incident.id, limit=5000)),
+        store.deliveries(incident_id=incident.id),
+    )
+
+
+def waiting(store: Store, now: datetime) -> tuple[Intent, ...]:
+    """Plans that wait for a person's answer, oldest first."""
+    return tuple(
+        i
+        for i in store.intents(open_only=True)
+        if i.state is State.PLANNED
+        and i.expires_at is not None
+        and i.expires_at > now
+        and not i.approved_by
+    )
+
+
+def stats_since(deps: ServerDeps, since: datetime) -> Stats:
+    """Over incidents opened since then, and the actions for them."""
+    found: list[Incident] = []
+    cursor: str | None = None
+    while len(found) < MOST_INCIDENTS:
+        page = deps.store.incidents(since=since, limit=200, cursor=cursor)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    ids = {i.id for i in found}
+    intents = [i for i in deps.store.intents(since=since) if i.plan.incident_id in ids]
+    return stats_of(found, intents)
+
+
+@dataclass(slots=True)
+class RecentStats:
+    """The figures of the last `span`, worked out at most once a minute."""
+
+    span: timedelta
+    _stats: Stats | None = None
+    _at: datetime | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self, deps: ServerDeps) -> Stats:
+        now = deps.clock.now()
+        with self._lock:
+            if self._stats is None or self._at is None or now - self._at >= STATS_FRESH:
+                self._stats, self._at = stats_since(deps, now - self.span), now
+            return self._stats

@@ -1,0 +1,83 @@
+"""One incident as a sequence of moments, put together from everything that was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from healer.model.audit import AuditEntry
+from healer.model.incident import Incident
+from healer.model.intent import Intent
+from healer.wording import name, say
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    at: datetime
+    kind: str
+    """started, symptom, event, opened, audit kinds such as intent.executing, told, resolved."""
+    text: str
+    target: str = ""
+    actor: str = ""
+
+
+def timeline(
+    incident: Incident,
+    intents: Sequence[Intent],
+    audit: Sequence[AuditEntry],
+    deliveries: Sequence[Mapping[str, Any]],
+    language: str = "en",
+) -> tuple[Moment, ...]:
+    """Oldest first. What the audit tells is not told again from the values it was written for."""
+    told = {entry.kind for entry in audit}
+    found: list[Moment] = [
+        Moment(incident.started_at, "started", say("event.started", language)),
+        *_symptoms(incident),
+        *(
+            Moment(e.at, "event", e.message or e.kind, str(e.target), e.source)
+            for e in incident.events
+        ),
+        *(Moment(e.at, e.kind, e.message or e.kind, e.target, e.actor) for e in audit),
+        *_told(deliveries, language),
+    ]
+    if "incident.opened" not in told:
+        found.append(Moment(incident.opened_at, "opened", say("event.opened", language)))
+    if incident.resolved_at is not None and "incident.resolved" not in told:
+        text = incident.resolution or say("event.resolved", language)
+        found.append(Moment(incident.resolved_at, "resolved", text))
+    if not any(kind.startswith(("step.", "intent.")) for kind in told):
+        found.extend(_deeds(intents, language))
+    return tuple(sorted(found, key=lambda m: m.at))
+
+
+def _symptoms(incident: Incident) -> Iterator[Moment]:
+    """The first of each signal on each target: later detectors only confirm it."""
+    seen: set[tuple[str, str]] = set()
+    for finding in sorted(incident.findings, key=lambda f: f.since):
+        place = (finding.signal, str(finding.target))
+        if place not in seen:
+            seen.add(place)
+            text = finding.summary or finding.signal
+            yield Moment(finding.since, "symptom", text, place[1], finding.detector)
+
+
+def _deeds(intents: Sequence[Intent], language: str) -> Iterator[Moment]:
+    for intent in intents:
+        for step in intent.steps:
+            if step.sent_at is not None:
+                what = name("verb", step.action.verb, language)
+                text = say("event.sent", language, what=what)
+                yield Moment(step.sent_at, "step.sent", text, str(step.action.target))
+        if intent.outcome is not None:
+            what = name("effect", intent.outcome.effect.value, language)
+            text = say("event.outcome", language, what=what)
+            yield Moment(intent.outcome.at, "intent.verified", text, str(intent.plan.target))
+
+
+def _told(deliveries: Sequence[Mapping[str, Any]], language: str) -> Iterator[Moment]:
+    for row in deliveries:
+        if row["result"] == "delivered":
+            moment = datetime.fromisoformat(row["updated_at"])
+            yield Moment(moment, "told", say("event.told", language, channel=row["channel"]))

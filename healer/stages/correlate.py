@@ -1,0 +1,266 @@
+"""Correlate: findings, alerts and events that hang together become one incident.
+
+Grave symptoms (findings of level PAGE, alerts, events the rules call grave) open incidents
+and tie them together; warnings join but neither open nor bridge. Together are those of one
+target, of targets one of which depends on the other, and of replicas of one workload, that
+began within a window of each other. When a large share of all targets of a kind shows the
+same at once it is a storm: one incident about what they have in common.
+
+Running it twice on one snapshot changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from healer.model.event import Event
+from healer.model.finding import Finding, Level
+from healer.model.incident import Incident, Phase, Severity
+from healer.model.snapshot import Snapshot
+from healer.settings import LoopSettings
+from healer.stages.evidence.bonds import (
+    Member,
+    bonded,
+    bundles,
+    of_event,
+    of_finding,
+    planned,
+    with_storms,
+)
+from healer.stages.evidence.symptoms import lasts
+
+Opens = Callable[[Event], Severity | None]
+
+GRAVE_KINDS = {
+    "alert": Severity.WARNING,
+    "gpu_lost": Severity.CRITICAL,
+    "node_not_ready": Severity.CRITICAL,
+}
+"""What opens an incident where no rule book says."""
+
+
+def opens_by_kind(event: Event) -> Severity | None:
+    return GRAVE_KINDS.get(event.kind)
+
+
+def correlate(
+    open_incidents: tuple[Incident, ...],
+    findings: tuple[Finding, ...],
+    snapshot: Snapshot,
+    settings: LoopSettings,
+    new_id: Callable[[datetime], str],
+    *,
+    opens: Opens = opens_by_kind,
+    recent: tuple[Incident, ...] = (),
+) -> tuple[Incident, ...]:
+    """All incidents that are open now, oldest first; those unchanged are the same objects.
+
+    opens: how grave an incident an event opens on its own, `RuleBook.opens`.
+    recent: incidents resolved lately; what they knew of does not open another one, and a
+    fault that keeps coming back has to stay away longer.
+    """
+    members = with_storms(_members(findings, snapshot, settings, opens, recent), snapshot)
+    known = {key: i for i, incident in enumerate(open_incidents) for key in _keys(incident)}
+    joined: list[list[Member]] = [[] for _ in open_incidents]
+    fresh: list[Member] = []
+    for member in members:
+        if member.key in known:
+            joined[known[member.key]].append(member)
+        else:
+            fresh.append(member)
+    homes = [
+        [*mine, *_standing(incident, snapshot, settings)]
+        for incident, mine in zip(open_incidents, joined, strict=True)
+    ]
+    alone: list[Member] = []
+    for member in fresh:
+        home = _home(member, homes, snapshot, settings)
+        if home is None:
+            alone.append(member)
+        else:
+            joined[home].append(member)
+    kept = [
+        _updated(incident, mine, snapshot, settings)
+        for incident, mine in zip(open_incidents, joined, strict=True)
+    ]
+    opened = [
+        _opened(bundle, snapshot, new_id, recent)
+        for bundle in bundles(alone, snapshot, settings.correlate_within)
+    ]
+    return (*kept, *opened)
+
+
+def resolve_quiet(incident: Incident, now: datetime, settings: LoopSettings) -> Incident:
+    """`incident` resolved, if its symptoms have been gone long enough; else as it is.
+
+    An incident that keeps flapping has to be quiet twice as long each time, up to eightfold.
+    While an action is under way the loop resolves it, not we.
+    """
+    if incident.phase in (Phase.ACTING, Phase.VERIFYING, Phase.RESOLVED):
+        return incident
+    if incident.quiet_since is None or now - incident.quiet_since < quiet_for(incident, settings):
+        return incident
+    return dataclasses.replace(
+        incident,
+        phase=Phase.RESOLVED,
+        resolved_at=now,
+        updated_at=now,
+        resolution=incident.resolution or "symptoms ceased",
+        version=incident.version + 1,
+    )
+
+
+def quiet_for(incident: Incident, settings: LoopSettings) -> timedelta:
+    """How long `incident` has to be without symptoms before it is over."""
+    held: timedelta = settings.quiet_for * min(2**incident.flaps, 8)
+    return held
+
+
+def _members(
+    findings: Sequence[Finding],
+    snapshot: Snapshot,
+    settings: LoopSettings,
+    opens: Opens,
+    recent: Sequence[Incident],
+) -> list[Member]:
+    """Symptoms of this tick, earliest first; grave ones before warnings of the same moment."""
+    over = {e.key for incident in recent for e in incident.events if e.kind != "alert"}
+    found = [of_finding(f, planned(f, snapshot)) for f in findings]
+    for event in snapshot.events:
+        severity = opens(event)
+        if severity is None or event.key in over:
+            continue
+        if event.ended_at is None and snapshot.now - event.at > _event_age(event, settings):
+            continue
+        found.append(of_event(event, severity, snapshot.now, settings))
+    return sorted(found, key=lambda m: (not m.grave, m.since, m.key))
+
+
+def _event_age(event: Event, settings: LoopSettings) -> timedelta:
+    """An alert lasts until it is resolved; what happened at one moment soon is history."""
+    return timedelta.max if event.kind == "alert" else settings.correlate_within
+
+
+def _keys(incident: Incident) -> set[str]:
+    return {f.key for f in incident.findings} | {e.key for e in incident.events}
+
+
+def _standing(incident: Incident, snapshot: Snapshot, settings: LoopSettings) -> list[Member]:
+    """The members an incident has already, as newcomers see them."""
+    found = [of_finding(f, held=False) for f in incident.findings]
+    found += [of_event(e, Severity.WARNING, snapshot.now, settings) for e in incident.events]
+    return [m for m in found if m.grave] or found
+
+
+def _home(
+    member: Member, homes: list[list[Member]], snapshot: Snapshot, settings: LoopSettings
+) -> int | None:
+    """The first open incident `member` is a part of."""
+    for i, standing in enumerate(homes):
+        if _belongs(member, standing, snapshot, settings):
+            return i
+    return None
+
+
+def _belongs(
+    member: Member, standing: list[Member], snapshot: Snapshot, settings: LoopSettings
+) -> bool:
+    """Newcomers of an incident that still goes on may come later than the window."""
+    return any(
+        other.grave
+        and ((member.storm and member.storm == other.storm) or bonded(member, other, snapshot))
+        and member.since >= other.since - settings.correlate_within
+        for other in standing
+    )
+
+
+def _updated(
+    incident: Incident, mine: Sequence[Member], snapshot: Snapshot, settings: LoopSettings
+) -> Incident:
+    findings = {f.key: f for f in incident.findings}
+    findings.update((m.finding.key, m.finding) for m in mine if m.finding is not None)
+    events = {e.key: e for e in incident.events}
+    events.update((m.event.key, m.event) for m in mine if m.event is not None)
+    alive = any(m.active and m.grave for m in mine) or _cannot_tell(
+        incident, mine, snapshot, settings
+    )
+    quiet = None if alive else incident.quiet_since or snapshot.now
+    returned = alive and incident.quiet_since is not None
+    grave = [m for m in mine if m.grave]
+    changed = dataclasses.replace(
+        incident,
+        findings=tuple(findings.values()),
+        events=tuple(events.values()),
+        targets=tuple(dict.fromkeys((*incident.targets, *(m.target for m in grave)))),
+        severity=max((incident.severity, *(m.severity for m in grave)), key=_GRAVITY.index),
+        started_at=min((incident.started_at, *(m.since for m in grave))),
+        quiet_since=quiet,
+        flaps=incident.flaps + returned,
+    )
+    if changed == incident:
+        return incident
+    return dataclasses.replace(changed, updated_at=snapshot.now, version=incident.version + 1)
+
+
+_GRAVITY = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
+
+
+def _cannot_tell(
+    incident: Incident, mine: Sequence[Member], snapshot: Snapshot, settings: LoopSettings
+) -> bool:
+    """Whether silence may be blindness: what was seen then cannot be looked at now.
+
+    A pod or GPU that the API server no longer knows has taken its symptoms with it.
+    """
+    told = {m.key for m in mine}
+    silent = [f for f in incident.findings if f.level >= Level.PAGE and f.key not in told]
+    return any(_unseen(f, snapshot, settings) for f in silent)
+
+
+def _unseen(finding: Finding, snapshot: Snapshot, settings: LoopSettings) -> bool:
+    topology = snapshot.topology
+    sees_all = snapshot.cluster_ok and topology.complete and bool(topology.entities)
+    if sees_all and finding.target not in topology.entities:
+        return False
+    if not snapshot.metrics_ok:
+        return True
+    names = [finding.signal, *(name for name, _ in finding.contributions)]
+    frames = [snapshot.frames[name] for name in names if name in snapshot.frames]
+    if not frames:
+        return True
+    newest = snapshot.now - lasts(settings.step)
+    for frame in frames:
+        seen = frame.last_seen()
+        for i, target in enumerate(frame.targets):
+            if target == finding.target and seen[i] >= newest.timestamp():
+                return False
+    return True
+
+
+def _opened(
+    bundle: Sequence[Member],
+    snapshot: Snapshot,
+    new_id: Callable[[datetime], str],
+    recent: Iterable[Incident],
+) -> Incident:
+    grave = [m for m in bundle if m.grave]
+    keys = {m.key for m in bundle}
+    before = [i for i in recent if keys & {f.key for f in i.findings}]
+    common = bundle[0].storm
+    first = grave[0]
+    title = common or next((m.said for m in grave if m.finding is not None), first.said)
+    return Incident(
+        id=new_id(snapshot.now),
+        opened_at=snapshot.now,
+        started_at=min(m.since for m in grave),
+        updated_at=snapshot.now,
+        phase=Phase.OPEN,
+        severity=max((m.severity for m in grave), key=_GRAVITY.index),
+        title=title,
+        targets=tuple(dict.fromkeys(m.target for m in grave)),
+        findings=tuple(m.finding for m in bundle if m.finding is not None),
+        events=tuple(m.event for m in bundle if m.event is not None),
+        flaps=max((i.flaps + 1 for i in before), default=0),
+    )

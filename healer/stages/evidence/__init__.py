@@ -1,0 +1,1 @@
+"""How evidence is seen, weighed and explained away. Values in, values out."""

@@ -1,0 +1,230 @@
+"""Answers a rule's question at a place: yes, no, or cannot be seen, citing what was seen.
+
+Three-valued throughout (Kleene): what is unknown never turns into a no.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from healer.model.expression import (
+    And,
+    Call,
+    Compare,
+    Expression,
+    Listing,
+    Not,
+    Number,
+    On,
+    Or,
+    Text,
+    Within,
+)
+from healer.model.target import Target
+from healer.stages.evidence.reading import read, show
+from healer.stages.evidence.relations import related
+from healer.stages.evidence.sight import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a question is asked: of which targets, and how far from the onset."""
+
+    scene: Scene
+    targets: tuple[Target, ...]
+    span: timedelta | None = None
+    after_onset: bool = False
+
+    def at(self, target: Target) -> Place:
+        """The same question asked of one target."""
+        return Place(self.scene, (target,), self.span, self.after_onset)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An answer and its citation. `value` is a number or text where one was asked for."""
+
+    truth: bool | None
+    said: str = ""
+    value: float | str | None = None
+    since: datetime | None = None
+    dated: bool = False
+    """Whether `since` is the moment of an event, exact to a scrape, not a smeared onset."""
+    source: str = ""
+    target: Target | None = None
+
+    def judged(self, truth: bool | None) -> Seen:  # noqa: FBT001  the answer itself
+        """The same citation with another answer; far cheaper than `dataclasses.replace`."""
+        return Seen(truth, self.said, self.value, self.since, self.dated, self.source, self.target)
+
+
+UNKNOWN = Seen(None, "not known")
+
+Function = Callable[[Place, tuple[Expression, ...]], Seen]
+
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def look(  # noqa: PLR0911  one return a kind of expression
+    expression: Expression, place: Place, functions: Mapping[str, Function]
+) -> Seen:
+    """What `expression` says at `place`."""
+    match expression:
+        case Number(value=value, text=text):
+            return Seen(bool(value), text, value)
+        case Text(value=text):
+            return Seen(bool(text), text, text)
+        case And(parts=parts):
+            return _both([look(part, place, functions) for part in parts])
+        case Or(parts=parts):
+            return _either([look(part, place, functions) for part in parts])
+        case Not(inner=inner):
+            seen = look(inner, place, functions)
+            return seen.judged(None if seen.truth is None else not seen.truth)
+        case On(inner=inner, relation=relation, every=every):
+            targets = related(place.scene, relation, place.targets)
+            return _over(inner, replace(place, targets=targets), functions, relation, every)
+        case Within(inner=inner, span=span, after_onset=after):
+            return look(inner, replace(place, span=span, after_onset=after), functions)
+        case Compare():
+            return _each(expression, place, lambda one: _compare(expression, one, functions))
+        case Call(name=name, args=args):
+            return _each(expression, place, lambda one: _call(name, args, one, functions))
+        case Listing(values=values):
+            return Seen(bool(values), ", ".join(values))
+
+
+def _call(
+    name: str, args: tuple[Expression, ...] | None, place: Place, functions: Mapping[str, Function]
+) -> Seen:
+    if name in functions:
+        return functions[name](place, args or ())
+    return number_of(name, place)
+
+
+def number_of(signal: str, place: Place) -> Seen:
+    """The newest value of `signal` here."""
+    target = place.targets[0]
+    reading = read(place.scene, signal, target)
+    if reading.now is None:
+        return Seen(None, f"{signal} {reading}", source=signal, target=target)
+    said = f"{signal} {reading}"
+    return Seen(bool(reading.now), said, reading.now, reading.since, source=signal, target=target)
+
+
+def _compare(test: Compare, place: Place, functions: Mapping[str, Function]) -> Seen:
+    left = look(test.left, place, functions)
+    if left.truth is None or left.value is None:
+        return left.judged(None)
+    if isinstance(test.right, Listing):
+        return left.judged(plain(left.value) in test.right.values)
+    right = _right(test.right, left, place, functions).value
+    if right is None:
+        return left.judged(None)
+    if test.op == "~":
+        return left.judged(re.search(str(right), str(left.value)) is not None)
+    if isinstance(left.value, str) or isinstance(right, str):
+        same = plain(left.value) == plain(right)
+        return left.judged({"==": same, "!=": not same}.get(test.op))
+    return left.judged(_COMPARE[test.op](left.value, right))
+
+
+def _right(test: Expression, left: Seen, place: Place, functions: Mapping[str, Function]) -> Seen:
+    """A bare name compared with a text is a text: `fact(reason) == CrashLoopBackOff`."""
+    if isinstance(left.value, str) and isinstance(test, Call) and test.args is None:
+        return Seen(True, test.name, test.name)
+    return look(test, place, functions)
+
+
+def plain(value: float | str) -> str:
+    """79.0 and `79` are the same thing."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+OF_ALL = frozenset({"share", "count", "growth", "changed"})
+"""Functions that look at what is related to all targets together."""
+
+
+def _each(test: Expression, place: Place, ask: Callable[[Place], Seen]) -> Seen:
+    """A question to several targets at once holds when it holds for any."""
+    if not place.targets:
+        return Seen(None, "nothing there to ask")
+    asked = test.left if isinstance(test, Compare) else test
+    together = isinstance(asked, Call) and asked.name in OF_ALL
+    if len(place.targets) == 1 or together:
+        return ask(place)
+    return _either([ask(place.at(target)) for target in place.targets])
+
+
+def _over(
+    inner: Expression,
+    place: Place,
+    functions: Mapping[str, Function],
+    relation: str,
+    every: bool,  # noqa: FBT001  mirrors the syntax: `any` or `all`
+) -> Seen:
+    if not place.targets:
+        return Seen(None, f"no {relation} known")
+    answers = [look(inner, place.at(target), functions) for target in place.targets]
+    seen = _both(answers) if every else _either(answers)
+    yes = sum(answer.truth is True for answer in answers)
+    if len(answers) == 1:
+        return seen
+    return replace(seen, said=f"{seen.said} ({yes} of {len(answers)} {relation})")
+
+
+def _both(answers: list[Seen]) -> Seen:
+    """Cites what failed, else everything that held; dated by the earliest."""
+    for truth in (False, None):
+        if found := next((a for a in answers if a.truth is truth), None):
+            return found
+    first = answers[0]
+    said = "; ".join(dict.fromkeys(a.said for a in answers[:3] if a.said))
+    return _dated(replace(first, said=said, value=None), answers)
+
+
+def _either(answers: list[Seen]) -> Seen:
+    """Cites what held; dated by the earliest of those."""
+    held = [answer for answer in answers if answer.truth]
+    if held:
+        return _dated(held[0], held)
+    return next((a for a in answers if a.truth is None), answers[0])
+
+
+def _dated(seen: Seen, answers: list[Seen]) -> Seen:
+    """`seen`, since the earliest of `answers`; of two at once, the exact one."""
+    moments = [(a.since, not a.dated) for a in answers if a.since is not None]
+    if not moments:
+        return seen
+    since, smeared = min(moments)
+    return replace(seen, since=since, dated=not smeared)
+
+
+def name_of(argument: Expression) -> str:
+    """A bare name or text given as an argument."""
+    match argument:
+        case Call(name=name, args=None):
+            return name
+        case Text(value=value):
+            return value
+        case Number(text=text):
+            return text
+        case _:
+            raise ValueError("expected a name")
+
+
+def figure(value: float, unit: str = "") -> str:
+    return show(value, unit)

@@ -1,0 +1,372 @@
+"""Localises a fault without knowing what the services do: metrics, a call graph, a broken SLO.
+
+For everything no rule covers. The same kind of evidence as the rules', by principle instead
+of by knowledge: saturating robust deviations with a floor per signal, so that no jitter in a
+near-constant series outshouts a real change; resources of a service's own accuse it more than
+what it hands on; what the services it calls account for is explained away, in seconds and in
+failed requests; the earlier onset is nearer to the root. No fault and no broken SLO: silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Series = NDArray[np.float64]
+
+FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("errors", ("avail", "success", "err", "fail", "5xx", "abort")),
+    ("latency", ("lat", "duration", "response", "inclient", "inserver", "outclient", "p50", "p90",
+                 "p95", "p99", "rt")),
+    ("cpu", ("cpu",)),
+    ("memory", ("mem", "rss", "heap")),
+    ("disk", ("disk", "fs", "io", "iops")),
+    ("network", ("net", "socket", "tcp", "rx", "tx", "packet", "receive", "transmit")),
+    ("traffic", ("req", "workload", "load", "rps", "qps", "throughput", "count", "calls")),
+)  # fmt: skip
+"""A metric's family by how its name begins, else by what it contains; the first that fits."""
+
+WEIGHT = {"other": 0.5, "traffic": 0.25, "network": 0.8}
+"""How much a family accuses its own service; 1 unless said. Traffic moves with everything, while
+processor, memory and disk are a service's own."""
+
+OWN = 1.25
+"""How much sooner a resource is named than the latency it causes."""
+
+HANDED_ON = frozenset({"latency", "errors"})
+"""What a service inherits from those it calls."""
+
+OFF_FAMILY = 0.4
+"""For latency where errors broke the SLO, and the other way round."""
+
+ENOUGH = 0.3
+"""Share of what the SLO lost that a cause must account for at least; several may add up."""
+
+IRRELEVANT = 0.3
+"""For latency where the SLO's latency stands and something else of it moved."""
+
+CAP = 3.0
+FROM, SCALE = 3.0, 9.0
+"""A deviation below three robust deviations tells nothing; at twelve it tells two thirds."""
+
+FLOOR = 0.05
+"""Smallest spread, as a share of the level."""
+
+FIRST_FLOOR = 0.02
+"""Of the largest value, where there was nothing before: a first sign of life is strong evidence."""
+
+POINT_FLOOR = 0.002
+"""Smallest spread of a success ratio: two requests in a thousand."""
+
+SEEN_FROM_OUTSIDE = ("_remote", "_client")
+"""Entities that are only a caller's view of something: they suffer, and are never the cause."""
+
+OUTSIDE = -2.0
+UNREACHED = -1.0
+"""For a service from which the broken SLO cannot be reached along the calls."""
+
+EARLY = 0.5
+GUARD_S = 120.0
+"""Kept out of the baseline before the told moment: faults are told late."""
+
+STANDING = -2.5
+"""For an SLO whose own series has not moved at all: nothing may be wrong."""
+
+SURE = 1.6
+"""Log-odds of the leader at which it is as likely right as not, before the SLO and the margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricCase:
+    """One incident as plain data. values: shape (T, C), NaN where there was no sample."""
+
+    times: Series
+    columns: tuple[tuple[str, str], ...]
+    """(service, metric) of each column."""
+    values: Series
+    told_at: float
+    """When the fault is said to have begun, seconds since the epoch."""
+    slo: tuple[str, str] | None = None
+    """(service, metric or family) that broke."""
+    calls: tuple[tuple[str, str], ...] = ()
+    """(caller, callee)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How one column changed, in its own unit; `worse` is positive when it got worse."""
+
+    service: str
+    metric: str
+    family: str
+    score: float
+    """Robust deviations, towards worse; 0 where it did not get worse."""
+    worse: float
+    level: float
+    onset: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    service: str
+    metric: str
+    """What accuses it most."""
+    score: float
+    """Log-odds, before any comparison with rivals."""
+    terms: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Localized:
+    """Suspects, best first. `confidence` is that the first is the root cause."""
+
+    suspects: tuple[Suspect, ...] = ()
+    confidence: float = 0.0
+    slo_score: float | None = None
+    """How far the SLO itself has moved; None where it has no series."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Slo:
+    entity: str
+    family: str
+
+
+@dataclass(frozen=True)
+class _Graph:
+    calls: Mapping[str, frozenset[str]]
+    reached: frozenset[str] = field(default_factory=frozenset)
+    """Services the SLO's own depends on, itself among them; empty when unknown."""
+
+    @classmethod
+    def of(cls, edges: Iterable[tuple[str, str]], start: str) -> _Graph:
+        calls: dict[str, set[str]] = defaultdict(set)
+        for caller, callee in edges:
+            if caller != callee:
+                calls[caller].add(callee)
+        seen, queue = {start}, [start]
+        while queue:
+            for callee in calls.get(queue.pop(), ()):
+                if callee not in seen:
+                    seen.add(callee)
+                    queue.append(callee)
+        reached = frozenset(seen) if len(seen) > 1 else frozenset()
+        return cls({name: frozenset(each) for name, each in calls.items()}, reached)
+
+
+def localize(case: MetricCase) -> Localized:
+    """Who is to blame, and how sure we are. Cheap: one pass over the columns."""
+    shifts = tuple(each for i in range(len(case.columns)) if (each := _shift(case, i)))
+    by_service: dict[str, list[Shift]] = defaultdict(list)
+    for shift in shifts:
+        by_service[shift.service].append(shift)
+    entity, family = (case.slo[0], family_of(case.slo[1])) if case.slo else ("", "")
+    graph = _Graph.of(case.calls, entity)
+    first = min((s.onset for s in shifts if s.onset is not None), default=None)
+    slo = _Slo(entity, family)
+    suspects = [_suspect(name, by_service, graph, slo, first) for name in sorted(by_service)]
+    ranked = tuple(sorted(suspects, key=lambda s: (-s.score, s.service)))
+    broken = _slo_score(by_service, entity, family)
+    return Localized(ranked, _confidence(ranked, broken), broken)
+
+
+def family_of(metric: str) -> str:
+    """What kind of thing a metric measures, by its name; `other` where the name does not say."""
+    name = metric.lower()
+    begins = [family for family, words in FAMILIES if name.startswith(words)]
+    holds = [family for family, words in FAMILIES if any(w in name for w in words if len(w) > 2)]
+    return (*begins, *holds, "other")[0]
+
+
+def _shift(case: MetricCase, column: int) -> Shift | None:
+    """How a column moved, or None where too little of it was seen."""
+    service, metric = case.columns[column]
+    row = case.values[:, column]
+    seen = np.isfinite(row)
+    before = row[seen & (case.times < case.told_at - GUARD_S)]
+    if len(before) < 4:
+        before = row[seen & (case.times < case.told_at)]
+    late = seen & (case.times >= case.told_at)
+    after = row[late]
+    if len(before) < 2 or not len(after):
+        return None
+    family = family_of(metric)
+    level = float(np.median(before))
+    spread = float(np.subtract(*np.percentile(before, [75, 25]))) / 1.349
+    spread = max(spread, _floor(family, metric, level, after))
+    moved = _direction(family, metric) * (after - level)
+    worse = _typical(moved)
+    lasting = math.sqrt(min(1.0, len(after) / 3))
+    score = max(0.0, worse / spread) * lasting
+    if family == "errors" and (counted := _failures(case, column)) is not None:
+        score = counted
+    onset = _onset(case, column, level, spread) if score > FROM else None
+    return Shift(service, metric, family, score, max(worse, 0.0), level, onset)
+
+
+def _typical(moved: Series) -> float:
+    """Lower median of the larger half: a fault may not fill the window, one spike is no fault."""
+    largest = np.sort(moved)[len(moved) // 2 :]
+    return float(largest[(len(largest) - 1) // 2])
+
+
+def _failures(case: MetricCase, column: int) -> float | None:
+    """Deviations of the number of failed requests; None where requests are not counted.
+
+    One failure among eleven requests is a fall of nine points and proves nothing.
+    """
+    service, metric = case.columns[column]
+    requests = next(
+        (i for i, (s, m) in enumerate(case.columns) if s == service and m.startswith("req")), None
+    )
+    if requests is None or _direction("errors", metric) > 0:
+        return None
+    ratio = case.values[:, column]
+    whole = 100.0 if np.nanmax(ratio, initial=0.0) > 2 else 1.0
+    failed = (1 - ratio / whole) * case.values[:, requests]
+    seen = np.isfinite(failed)
+    before = failed[seen & (case.times < case.told_at - GUARD_S)]
+    after = failed[seen & (case.times >= case.told_at)]
+    if len(before) < 4 or not len(after):
+        return None
+    rise = (_typical(after) - float(before.mean())) * len(after)
+    return max(0.0, rise / math.sqrt(1 + len(after) * float(before.var())))
+
+
+def _floor(family: str, metric: str, level: float, after: Series) -> float:
+    if family == "errors" and _direction(family, metric) < 0:
+        return POINT_FLOOR * (100 if abs(level) > 2 else 1)
+    if level == 0:
+        return FIRST_FLOOR * float(np.max(np.abs(after))) or 1e-9
+    return FLOOR * abs(level)
+
+
+def _direction(family: str, metric: str) -> float:
+    """−1 for what is worse when it falls."""
+    falls = family == "errors" and metric.lower().startswith(("avail", "success"))
+    return -1.0 if falls else 1.0
+
+
+def _onset(case: MetricCase, column: int, level: float, spread: float) -> float | None:
+    """First of two samples in a row that are beyond, from shortly before the told moment."""
+    row = case.values[:, column]
+    late = np.isfinite(row) & (case.times >= case.told_at - GUARD_S)
+    beyond = np.flatnonzero(late & (np.abs(row - level) > FROM * spread))
+    if not len(beyond):
+        return None
+    runs = beyond[:-1][np.diff(beyond) == 1]
+    return float(case.times[runs[0] if len(runs) else beyond[0]])
+
+
+def saturate(score: float) -> float:
+    """Robust deviations → log-odds in [0, 3): past a point more of it proves nothing more."""
+    return CAP * (1 - math.exp(-max(0.0, score - FROM) / SCALE))
+
+
+def _suspect(
+    name: str,
+    by_service: Mapping[str, list[Shift]],
+    graph: _Graph,
+    slo: _Slo,
+    first: float | None,
+) -> Suspect:
+    found: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for shift in by_service[name]:
+        weight = WEIGHT.get(shift.family, 1.0)
+        own = 1.0
+        if shift.family in HANDED_ON:
+            off = slo.family in HANDED_ON and slo.family != shift.family
+            weight *= (OFF_FAMILY if off else 1.0) * relevance(shift, by_service, slo)
+            own = 1 - explained(shift, by_service, graph.calls.get(name, frozenset()))
+        found[shift.family].append((weight * own * saturate(shift.score), shift.metric))
+    terms: list[tuple[str, float]] = []
+    best = (0.0, "")
+    for family, weights in found.items():
+        weights.sort(reverse=True)
+        # What belongs to the service says more about why than what it passes on.
+        told = weights[0][0] * (1.0 if family in HANDED_ON else OWN)
+        best = max(best, (told, weights[0][1]))
+        terms.append((family, min(CAP, weights[0][0] + sum(w for w, _ in weights[1:]) / 4)))
+    if name.endswith(SEEN_FROM_OUTSIDE):
+        terms.append(("seen from outside", OUTSIDE))
+    if graph.reached and name not in graph.reached:
+        terms.append(("not reached from the SLO", UNREACHED))
+    onsets = [s.onset for s in by_service[name] if s.onset is not None]
+    if onsets and first is not None and best[0] > 1 and min(onsets) <= first:
+        terms.append(("earliest", EARLY))
+    metric = best[1] or max(by_service[name], key=lambda s: s.score).metric
+    return Suspect(name, metric, sum(weight for _, weight in terms), tuple(terms))
+
+
+def relevance(shift: Shift, by_service: Mapping[str, list[Shift]], slo: _Slo) -> float:
+    """Whether a shift is large enough to account for the SLO's, in [0, 1].
+
+    A database that takes four milliseconds longer, however unusual, has not cost the user
+    two seconds. 1 where the SLO has no series to compare with.
+    """
+    theirs = [s for s in by_service.get(slo.entity, ()) if s.family == shift.family]
+    alike = [s for s in theirs if s.metric == shift.metric] or theirs
+    if not alike or shift.service == slo.entity:
+        return 1.0
+    moved = [s for s in alike if s.score > 1]
+    if not moved:
+        return IRRELEVANT if any(s.score > FROM for s in by_service[slo.entity]) else 1.0
+    counted = bool(_requests(shift.service, by_service) and _requests(slo.entity, by_service))
+    wanted = max(_amount(s, by_service) if counted else s.worse for s in moved)
+    given = _amount(shift, by_service) if counted else shift.worse
+    return min(1.0, given / (ENOUGH * wanted)) if wanted > 0 else 1.0
+
+
+def explained(shift: Shift, by_service: Mapping[str, list[Shift]], callees: Iterable[str]) -> float:
+    """Share of a service's extra latency or failures that those it calls account for, in [0, 1].
+
+    In seconds and in failed requests, times the requests where both are known: a call graph
+    hands on absolute amounts, never z-scores.
+    """
+    mine = _amount(shift, by_service)
+    if mine <= 0:
+        return 0.0
+    handed = 0.0
+    for callee in callees:
+        same = [s for s in by_service.get(callee, ()) if s.family == shift.family]
+        alike = [s for s in same if s.metric == shift.metric] or same
+        counted = bool(_requests(shift.service, by_service)) and bool(_requests(callee, by_service))
+        base = mine if counted else shift.worse
+        amounts = [
+            (_amount(s, by_service) if counted else s.worse) / base
+            for s in alike
+            if saturate(s.score) > 0
+        ]
+        handed += max(amounts, default=0.0)
+    return min(1.0, handed)
+
+
+def _amount(shift: Shift, by_service: Mapping[str, list[Shift]]) -> float:
+    return shift.worse * (_requests(shift.service, by_service) or 1.0)
+
+
+def _requests(service: str, by_service: Mapping[str, list[Shift]]) -> float:
+    return next((s.level for s in by_service[service] if s.metric.startswith("req")), 0.0)
+
+
+def _slo_score(by_service: Mapping[str, list[Shift]], entity: str, family: str) -> float | None:
+    """How far the broken SLO's own series moved."""
+    mine = [s.score for s in by_service.get(entity, ()) if s.family == family]
+    return max(mine) if mine else None
+
+
+def _confidence(ranked: tuple[Suspect, ...], broken: float | None) -> float:
+    """Low while the SLO stands, while nobody is strongly accused, or two are alike."""
+    if not ranked or ranked[0].score <= 0:
+        return 0.0
+    score = ranked[0].score - SURE
+    if broken is not None:
+        score += 1.0 if saturate(broken) > 0.5 else STANDING * (1 - min(1.0, broken / FROM))
+    if len(ranked) > 1:
+        score += min(1.0, ranked[0].score - ranked[1].score) - 0.4
+    return round(1 / (1 + math.exp(-score)), 4)

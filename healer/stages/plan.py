@@ -1,0 +1,123 @@
+"""Plan: the next rung of the ladder for one incident, or nothing, or a person.
+
+Restart, roll back where a change is implicated, scale out, cordon and drain, page: the rule names
+the rungs, one is climbed per verified failure. What nobody can act on goes to a person once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from healer.model.actions import Escalate
+from healer.model.hypothesis import Hypothesis
+from healer.model.incident import Incident, Severity
+from healer.model.intent import OPEN_STATES, Intent, State
+from healer.model.plan import Plan
+from healer.model.snapshot import Snapshot
+from healer.ports import Remediation
+from healer.settings import RemediationSettings
+
+INNOCENT = ("no_fault", "telemetry_fault")
+"""Causes that call for nothing."""
+
+REST_AFTER_SUCCESS = timedelta(minutes=10)
+"""A repair that worked is given that long before its incident climbs another rung."""
+
+
+def plan(
+    incident: Incident,
+    snapshot: Snapshot,
+    remediations: Mapping[str, Remediation],
+    history: Sequence[Intent],
+    settings: RemediationSettings,
+) -> Plan | None:
+    """What to do about `incident` now, if anything. `history` may hold other incidents' intents."""
+    mine = [i for i in history if i.plan.incident_id == incident.id and not i.compensates]
+    diagnosis = incident.diagnosis
+    if not incident.is_open or incident.quiet_since is not None or diagnosis is None:
+        return None
+    if any(i.state in OPEN_STATES for i in mine):
+        return None
+    leader = diagnosis.leader
+    if leader is None or leader.cause in INNOCENT:
+        return None
+    if snapshot.now - (diagnosis.leading_since or diagnosis.at) < settings.settle_for:
+        return None
+    if any(
+        i.state is State.SUCCEEDED and snapshot.now - i.updated_at < REST_AFTER_SUCCESS
+        for i in mine
+    ):
+        return None
+    asker = _Asker(incident, leader, snapshot, remediations, settings, tuple(mine))
+    if diagnosis.abstained or not leader.proposes or leader.confidence < leader.min_confidence:
+        return asker.ask("")
+    return _next_rung(asker)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """What both the next rung and the call for a person look at."""
+
+    incident: Incident
+    leader: Hypothesis
+    snapshot: Snapshot
+    remediations: Mapping[str, Remediation]
+    settings: RemediationSettings
+    mine: tuple[Intent, ...]
+
+    def ask(self, why: str) -> Plan | None:
+        """A person, once a cause; not while the doubt is young: what comes next may settle it."""
+        if self.incident.severity is Severity.INFO or "escalate" not in self.remediations:
+            return None
+        if self._asked() or (not why and self._is_young()):
+            return None
+        found = self.remediations["escalate"].plan(
+            self.incident, self.leader, self.snapshot.topology, self.snapshot.now
+        )
+        found = dataclasses.replace(found, attempt=1 + len(self.mine))
+        if not why:
+            return found
+        actions = tuple(
+            dataclasses.replace(a, reason=why) if isinstance(a, Escalate) else a
+            for a in found.actions
+        )
+        return dataclasses.replace(found, actions=actions, summary=f"A person is needed: {why}")
+
+    def _asked(self) -> bool:
+        return any(
+            i.plan.remediation == "escalate" and i.plan.cause == self.leader.cause
+            for i in self.mine
+        )
+
+    def _is_young(self) -> bool:
+        """The same cause leads only since a moment; a leader that changes all the time is old
+        doubt."""
+        diagnosis, now = self.incident.diagnosis, self.snapshot.now
+        leading = diagnosis.leading_since if diagnosis else None
+        patience = self.settings.ask_after
+        return now - (leading or now) < patience and now - self.incident.opened_at < 3 * patience
+
+
+def _next_rung(asker: _Asker) -> Plan | None:
+    mine, snapshot = asker.mine, asker.snapshot
+    if any(i.state is State.REHEARSED for i in mine):
+        return None  # observe mode has said its word on this incident
+    tried = {i.plan.remediation for i in mine if i.plan.remediation != "escalate"}
+    refusals = [i.note for i in mine if i.state is State.ABORTED and i.note]
+    if len(tried) < asker.settings.max_rungs:
+        for name in asker.leader.proposes:
+            if name == "escalate":
+                return asker.ask("")
+            if name in tried or name not in asker.remediations:
+                continue
+            found = asker.remediations[name].plan(
+                asker.incident, asker.leader, snapshot.topology, snapshot.now
+            )
+            if found.refused:
+                refusals.append(f"{name}: {found.refused}")
+                continue
+            return dataclasses.replace(found, rung=len(tried))
+    return asker.ask("; ".join(refusals) or "every remediation was tried")

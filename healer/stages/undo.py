@@ -1,0 +1,109 @@
+"""Undo: what we did is taken back when its reason has gone, and only what we did.
+
+A cordon of ours goes when its node is ready again with all its GPUs and nothing speaks against
+it; a scale-up of ours goes back when fewer replicas would carry the present load and nobody has
+changed the number since. Both are plans of their own: guarded, written down, verified.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from healer.model.actions import Action, ScaleWorkload, UncordonNode
+from healer.model.intent import Intent, State
+from healer.model.plan import Plan, Risk, Success
+from healer.model.snapshot import Snapshot
+from healer.model.target import Kind, Target
+from healer.settings import RemediationSettings
+
+BUSY = 0.6
+"""Share of the KV cache in use on the remaining replicas above which none is taken away."""
+
+
+def due(
+    history: Sequence[Intent],
+    open_incidents: frozenset[str],
+    snapshot: Snapshot,
+    settings: RemediationSettings,
+) -> tuple[Plan, ...]:
+    """Compensations that are due now. Doubt leaves things as they are."""
+    if not (snapshot.metrics_ok and snapshot.cluster_ok and snapshot.topology.complete):
+        return ()
+    taken_back = {i.compensates for i in history if i.compensates and i.state != State.ABORTED}
+    return tuple(
+        plan
+        for intent in history
+        if intent.state in (State.SUCCEEDED, State.FAILED)
+        and intent.plan.undo
+        and intent.id not in taken_back
+        and intent.plan.incident_id not in open_incidents
+        for plan in _undo(intent, snapshot, settings)
+    )
+
+
+def _undo(intent: Intent, snapshot: Snapshot, settings: RemediationSettings) -> Iterator[Plan]:
+    for action in intent.plan.undo:
+        match action:
+            case UncordonNode(target=node) if settings.uncordon:
+                if _node_is_well(node, snapshot) and _rested(intent, snapshot.now, settings):
+                    uncordon = dataclasses.replace(action, cordon_id=intent.id)
+                    yield _plan(intent, uncordon, f"Uncordon {node}: its reason is gone")
+            case ScaleWorkload(target=workload, replicas=replicas, was=ours) if (
+                settings.scale_back_after > timedelta(0)
+            ):
+                quiet = snapshot.now - intent.updated_at >= settings.scale_back_after
+                if quiet and _load_is_gone(workload, replicas, ours, snapshot):
+                    yield _plan(intent, action, f"Scale {workload} back from {ours} to {replicas}")
+            case _:
+                pass
+
+
+def _rested(intent: Intent, now: datetime, settings: RemediationSettings) -> bool:
+    return now - intent.updated_at >= settings.cooldown
+
+
+def _node_is_well(node: Target, snapshot: Snapshot) -> bool:
+    topology = snapshot.topology
+    capacity = topology.fact(node, "gpus_capacity")
+    frame = snapshot.frames.get("node_gpus_present")
+    row = frame.row(node) if frame is not None else None
+    present = float(row[-1]) if row is not None and len(row) else float("nan")
+    return (
+        topology.fact(node, "ready") is True
+        and topology.fact(node, "unschedulable") is True
+        and capacity is not None
+        and topology.fact(node, "gpus_allocatable") == capacity
+        and present >= capacity
+    )
+
+
+def _load_is_gone(workload: Target, replicas: int, ours: int, snapshot: Snapshot) -> bool:
+    """Nobody changed the number, nothing waits, and the load fits on fewer."""
+    if snapshot.topology.fact(workload, "replicas") != ours or replicas >= ours:
+        return False
+    pods = set(snapshot.topology.related(workload, Kind.POD))
+    waiting, usage = snapshot.frames.get("requests_waiting"), snapshot.frames.get("kv_usage")
+    if waiting is None or usage is None:
+        return False
+    queued = [float(row[-8:].max()) for target, row in waiting.rows() if target in pods]
+    used = [float(row[-8:].max()) for target, row in usage.rows() if target in pods]
+    if not queued or not used or not all(q == 0 for q in queued):
+        return False  # a gap makes the maximum NaN, and NaN is not zero
+    return sum(used) / replicas < BUSY
+
+
+def _plan(intent: Intent, action: Action, summary: str) -> Plan:
+    return Plan(
+        incident_id=intent.plan.incident_id,
+        cause=intent.plan.cause,
+        remediation=intent.plan.remediation,
+        target=action.target,
+        actions=(action,),
+        success=Success(signals=(), deadline=timedelta(minutes=5)),
+        risk=Risk.LOW,
+        summary=summary,
+        compensates=intent.id,
+        attempt=intent.plan.attempt + 1000,  # apart from the attempts at healing
+    )

@@ -1,0 +1,19 @@
+"""Fixtures that every area shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Recordings and data sets: HEALER_TEST_DATA, else `shared/data` beside the checkout."""
+    folder = Path(os.environ.get("HEALER_TEST_DATA") or CHECKOUT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}: set HEALER_TEST_DATA")
+    return folder

@@ -1,0 +1,312 @@
+"""What Healer relies on in a Kubernetes API, asserted by its outcomes alone.
+
+Runs against the simulator; and against a genuine control plane when HEALER_TEST_CLUSTER=1 and
+KUBECONFIG name one, in a namespace and on nodes of its own that it removes again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kube_world import World
+from kubernetes.client import ApiClient
+
+from healer.adapters.clocks import SystemClock
+from healer.adapters.kubernetes import KubernetesCluster, KubernetesHands, connect
+from healer.adapters.kubernetes.errors import read, write
+from healer.lab.mount import MountedPool
+from healer.model.actions import (
+    CordonNode,
+    EvictPod,
+    RollbackWorkload,
+    ScaleWorkload,
+    UncordonNode,
+)
+from healer.model.target import Kind, Target
+from healer.ports import Clock
+from healer.settings import KubernetesSettings
+
+IMAGES = ("registry.k8s.io/pause:3.9", "registry.k8s.io/pause:3.10")
+BAD_IMAGE = "registry.invalid/no-such-image:1"
+PATIENCE_S = 120.0
+
+
+@dataclass
+class Backend:
+    """A cluster with a namespace of ours, reached through the API only."""
+
+    api: ApiClient
+    settings: KubernetesSettings
+    clock: Clock
+    namespace: str
+    node_name: str
+    settle: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self.cluster = KubernetesCluster(self.api, self.settings, self.clock)
+        self.hands = KubernetesHands(self.api, self.clock)
+
+    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = write(self.api, "POST", path, body)
+        assert answer.ok, answer.message
+        return answer.body
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer = read(self.api, path)
+        assert answer.ok, answer.message
+        return answer.body
+
+    def eventually(self, holds: Callable[[], bool], what: str) -> None:
+        ends = time.monotonic() + PATIENCE_S
+        for _ in range(1000):
+            if holds():
+                return
+            assert time.monotonic() < ends, f"never: {what}"
+            self.settle()
+        pytest.fail(f"never: {what}")
+
+    # what the tests work on
+
+    @property
+    def apps(self) -> str:
+        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments"
+
+    def deploy(self, replicas: int = 2) -> Target:
+        container = {"name": "main", "image": IMAGES[0]}
+        template = {"metadata": {"labels": {"app": "c"}}, "spec": {"containers": [container]}}
+        spec = {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "c"}},
+            "template": template,
+        }
+        made = self.create(self.apps, {"metadata": {"name": "c"}, "spec": spec})
+        self.eventually(lambda: self.available() == replicas, "the replicas are available")
+        return Target(Kind.WORKLOAD, "deployment/c", self.namespace, made["metadata"]["uid"])
+
+    def available(self) -> int:
+        found = self.get(f"{self.apps}/c").get("status") or {}
+        return int(found.get("availableReplicas", 0))
+
+    def set_image(self, image: str) -> None:
+        body = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}
+        kind = "application/strategic-merge-patch+json"
+        answer = write(self.api, "PATCH", f"{self.apps}/c", body, content_type=kind)
+        assert answer.ok, answer.message
+
+    def budget(self, least: int) -> None:
+        path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets"
+        spec = {"minAvailable": least, "selector": {"matchLabels": {"app": "c"}}}
+        self.create(path, {"metadata": {"name": "c"}, "spec": spec})
+
+        def counted() -> bool:
+            status = self.get(f"{path}/c").get("status") or {}
+            return int(status.get("currentHealthy", 0)) >= least
+
+        self.eventually(counted, "the budget is counted")
+
+    def pods(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
+        return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def eviction(self) -> EvictPod:
+        meta = self.pods()[0]["metadata"]
+        target = Target(Kind.POD, meta["name"], self.namespace, meta["uid"])
+        owner = Target(Kind.WORKLOAD, "deployment/c", self.namespace)
+        return EvictPod(target, owner, meta["uid"])
+
+    def node(self) -> Target:
+        meta = self.get(f"/api/v1/nodes/{self.node_name}")["metadata"]
+        return Target(Kind.NODE, self.node_name, "", meta["uid"])
+
+    def cordoned(self) -> bool:
+        spec = self.get(f"/api/v1/nodes/{self.node_name}").get("spec") or {}
+        return bool(spec.get("unschedulable"))
+
+
+def simulated() -> Iterator[Backend]:
+    world = World(broken_images={BAD_IMAGE})
+    for name in ("node-a", "node-b", "spare"):
+        world.node(name)
+    world.store.create("namespaces", {"metadata": {"name": "contract"}})
+    settings = KubernetesSettings(url="http://mounted")
+    api = connect(settings)
+    api.rest_client.pool_manager = MountedPool(world.server.handle)
+
+    def settle() -> None:
+        world.step()
+
+    # Kubelets of the small world live in one namespace; here they serve this one.
+    world.set_ready = _ready_in(world, "contract")  # type: ignore[method-assign]
+    yield Backend(api, settings, world.clock, "contract", "spare", settle)
+
+
+def _ready_in(world: World, namespace: str) -> Callable[[str, bool], None]:
+    def set_ready(name: str, ready: bool) -> None:
+        now = {"type": "Ready", "status": str(ready)}
+        world.store.patch_status("pods", namespace, name, {"phase": "Running", "conditions": [now]})
+
+    return set_ready
+
+
+def genuine() -> Iterator[Backend]:
+    if os.environ.get("HEALER_TEST_CLUSTER") != "1" or not os.environ.get("KUBECONFIG"):
+        pytest.skip("a genuine cluster needs HEALER_TEST_CLUSTER=1 and KUBECONFIG")
+    settings = KubernetesSettings(kubeconfig=Path(os.environ["KUBECONFIG"]))
+    api = connect(settings)
+    namespace = f"healer-contract-{uuid.uuid4().hex[:8]}"
+    assert write(api, "POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}).ok
+    # A node object without a kubelet is enough to be cordoned.
+    assert write(api, "POST", "/api/v1/nodes", {"metadata": {"name": namespace}}).ok
+    try:
+        yield Backend(api, settings, SystemClock(), namespace, namespace, lambda: time.sleep(0.5))
+    finally:
+        write(api, "DELETE", f"/api/v1/nodes/{namespace}", {})
+        write(api, "DELETE", f"/api/v1/namespaces/{namespace}", {})
+        api.rest_client.pool_manager.clear()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(simulated, id="simulator"),
+        pytest.param(genuine, id="genuine", marks=pytest.mark.real_ok),
+    ]
+)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    yield from request.param()
+
+
+def test_the_view_knows_the_workload_its_revision_and_its_pods(backend: Backend) -> None:
+    target = backend.deploy()
+    view = backend.cluster.view()
+    assert view.ok
+    topology = view.topology
+    assert len(topology.related(target, Kind.POD)) == 2
+    (revision,) = topology.related(target, Kind.REVISION)
+    assert topology.fact(revision, "healthy_seen") is True
+    for pod in topology.related(target, Kind.POD):
+        assert topology.related(pod, Kind.NODE)
+
+
+def test_we_may_do_all_that_we_can(backend: Backend) -> None:
+    assert backend.cluster.denied() == {}
+
+
+def test_an_evicted_pod_is_replaced_by_another(backend: Backend) -> None:
+    backend.deploy()
+    action = backend.eviction()
+    before = {pod["metadata"]["uid"] for pod in backend.pods()}
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.holds(action, "i") is False
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(
+        lambda: (
+            backend.available() == 2
+            and action.uid not in {pod["metadata"]["uid"] for pod in backend.pods()}
+        ),
+        "the replacement is available",
+    )
+    assert {pod["metadata"]["uid"] for pod in backend.pods()} - before
+
+
+def test_a_used_up_budget_refuses_in_rehearsal_and_in_earnest(backend: Backend) -> None:
+    backend.deploy()
+    backend.budget(2)
+    action = backend.eviction()
+    for do in (backend.hands.rehearse, backend.hands.carry_out):
+        receipt = do(action, "i")
+        assert (receipt.ok, receipt.gone) == (False, False)
+        assert receipt.retry_after_s is not None
+    assert backend.hands.holds(action, "i") is False
+
+
+def test_an_eviction_for_another_uid_does_nothing(backend: Backend) -> None:
+    backend.deploy()
+    action = backend.eviction()
+    path = f"/api/v1/namespaces/{backend.namespace}/pods/{action.target.name}/eviction"
+    options = {"preconditions": {"uid": str(uuid.uuid4())}}
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": action.target.name},
+        "deleteOptions": options,
+    }
+    assert write(backend.api, "POST", path, body).code == 409
+    assert backend.hands.holds(action, "i") is False
+
+
+def test_a_cordon_comes_and_goes(backend: Backend) -> None:
+    target = backend.node()
+    action = CordonNode(target, target.uid, "", "test")
+    assert backend.hands.rehearse(action, "i7").ok
+    assert not backend.cordoned()
+    assert backend.hands.carry_out(action, "i7").ok
+    assert backend.cordoned()
+    assert backend.hands.carry_out(UncordonNode(target, target.uid, "other"), "i8").gone
+    assert backend.cordoned()
+    assert backend.hands.carry_out(UncordonNode(target, target.uid, "i7"), "i8").ok
+    assert not backend.cordoned()
+
+
+def test_a_stale_version_loses(backend: Backend) -> None:
+    path = f"/api/v1/nodes/{backend.node_name}"
+    stale = backend.get(path)["metadata"]["resourceVersion"]
+    kind = "application/merge-patch+json"
+    body: dict[str, Any] = {"metadata": {"labels": {"healer.dev/touched": "yes"}}}
+    assert write(backend.api, "PATCH", path, body, content_type=kind).ok
+    body = {"metadata": {"resourceVersion": stale}, "spec": {"unschedulable": True}}
+    assert write(backend.api, "PATCH", path, body, content_type=kind).code == 409
+    assert not backend.cordoned()
+
+
+def test_scaling_is_to_an_absolute_number(backend: Backend) -> None:
+    target = backend.deploy()
+    action = ScaleWorkload(target, 3, 2, target.uid)
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.holds(action, "i") is False
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(lambda: backend.available() == 3, "three replicas are available")
+    assert backend.hands.carry_out(ScaleWorkload(target, 5, 2, target.uid), "i").gone
+
+
+def test_a_rollback_restores_the_healthy_revision(backend: Backend) -> None:
+    target = backend.deploy()
+    good = backend.cluster.view().topology.related(target, Kind.REVISION)[0]
+    backend.set_image(BAD_IMAGE)
+
+    def rolled() -> bool:
+        return len(backend.cluster.view().topology.related(target, Kind.REVISION)) == 2
+
+    backend.eventually(rolled, "the new revision appears")
+    topology = backend.cluster.view().topology
+    action = RollbackWorkload(
+        target,
+        good,
+        good.uid,
+        topology.fact(good, "template_digest"),
+        topology.fact(good, "template"),
+        "2",
+        target.uid,
+    )
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.holds(action, "i") is False
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(
+        lambda: {p["spec"]["containers"][0]["image"] for p in backend.pods()} == {IMAGES[0]},
+        "only the healthy image runs",
+    )
+    active = [
+        r
+        for r in backend.cluster.view().topology.related(target, Kind.REVISION)
+        if backend.cluster.view().topology.fact(r, "active")
+    ]
+    assert active == [good]
