@@ -56,6 +56,9 @@ class Seasonal(Detector):
     hold: Span = timedelta(minutes=2)
     """How long it must last before we speak. Minutes, not samples."""
 
+    young: Span = timedelta(minutes=8)
+    """A row that began so lately is still warming up, and only shown."""
+
     cold_sigmas: float = 8.0
     """Without a record: robust deviations from the row's own window that may page."""
 
@@ -115,6 +118,7 @@ class Seasonal(Detector):
         margin = _margin(learned, cuts[Level.PAGE], matters)
         # A borrowed or short record is a guess at this row's ways: it may show and page, not act.
         cap = np.where(borrowed | (learned.days < 2.0), Level.PAGE, Level.ACT)
+        cap = np.where(self._young(frame, rows), Level.WARN, cap)
         for k in np.flatnonzero(held >= cuts[Level.WARN]):
             level = Level(min(int(cap[k]), max(v for v, cut in cuts.items() if held[k] >= cut)))
             if errors[k, -1] < margin[k]:
@@ -123,6 +127,12 @@ class Seasonal(Detector):
             yield self._finding(
                 frame, grid, int(rows[k]), level, float(held[k]), middle, float(margin[k])
             )
+
+    def _young(self, frame: Frame, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Rows that began within the window and not long ago, (N,)."""
+        there = np.isfinite(frame.values[rows])
+        first = frame.times[np.argmax(there, axis=1)]
+        return (first > frame.times[0]) & (frame.times[-1] - first < self.young.total_seconds())
 
     def _cold(self, frame: Frame, grid: _Grid, rows: NDArray[np.intp]) -> Iterator[Finding]:
         """No record yet: against the row's own window, by robust deviations, never above page.

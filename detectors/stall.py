@@ -9,7 +9,6 @@ a GPU that burns power or moves memory is working, whatever the counters say.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from healer.ports import Baseline, JointDetector
 from healer.values import Span
 
 PROGRESS = "generation_tokens"
-HELD = ("requests_running", "requests_waiting", "arrival_rate")
+HELD = ("requests_running", "requests_waiting")
+ARRIVALS = "arrival_rate"
 """Any of them above zero means that somebody waits for tokens: in a hang the running count
 may read zero, so waiting requests and arrivals count as well."""
 
@@ -69,6 +69,7 @@ class Stall(JointDetector):
             PROGRESS,
             "prompt_tokens",
             *HELD,
+            ARRIVALS,
             "gpu_util",
             "gpu_power",
             "gpu_tensor_active",
@@ -109,6 +110,7 @@ class Stall(JointDetector):
             row = _aligned(snapshot, name, pod, times)
             if row is not None:
                 held |= row > 0
+        held |= self._arriving(snapshot, pod, times, alive)
         known = np.isfinite(flow)
         frozen = known & ~alive & held
         broken = np.flatnonzero(known & ~frozen)
@@ -117,6 +119,23 @@ class Stall(JointDetector):
         if len(run) < 2 or not run[-2:].all() or run.mean() < 0.75:
             return None
         return float(times[first + int(np.argmax(run))])
+
+    @staticmethod
+    def _arriving(
+        snapshot: Snapshot, pod: Target, times: NDArray[np.float64], alive: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Columns at which requests certainly arrived after the tokens stopped, (T,).
+
+        A rate echoes its whole window: when traffic ends for the night, arrivals read above
+        zero for minutes after the last token. Only what is left after that window counts.
+        """
+        row = _aligned(snapshot, ARRIVALS, pod, times)
+        if row is None:
+            return np.zeros(len(times), bool)
+        moved = np.flatnonzero(alive)
+        stopped = float(times[moved[-1]]) if len(moved) else float(times[0])
+        echo = max(_windows_s(snapshot.frames[ARRIVALS].signal.query), default=300.0)
+        return (row > 0) & (times > stopped + echo + 15.0)
 
     def _judge(
         self,
@@ -131,7 +150,10 @@ class Stall(JointDetector):
         now = float(tokens.times[-1])
         if not len(moved) and self._may_be_loading(snapshot, pod, now - since):
             return
-        last = since - _rate_window_s(tokens.signal.query) if len(moved) else since
+        before = flow[(tokens.times < since) & np.isfinite(flow)]
+        flowed = bool(len(before)) and before[-1] > 0
+        # A rate falls to zero a window late. After an idle time there is nothing to make up for.
+        last = since - _rate_lag_s(tokens.signal.query) if flowed else since
         span = now - last
         physics = read_physics(snapshot, pod, since, tokens.times[moved])
         if physics.contradicts(self.tensor_busy, self.dram_busy, self.power_busy):
@@ -250,10 +272,12 @@ def _siblings_that_flow(
     )
 
 
-def _rate_window_s(query: str) -> float:
-    """A rate reads zero only when its whole window is without tokens: so long ago they ended.
+def _windows_s(query: str) -> list[float]:
+    """The ranges of a query, such as `[2m]`, in seconds."""
+    return [float(n) * (60.0 if unit == "m" else 1.0) for n, unit in _RANGE.findall(query)]
 
-    A scrape interval less than the window, because the last token came between two scrapes.
-    """
-    spans = [float(n) * (60.0 if unit == "m" else 1.0) for n, unit in _RANGE.findall(query)]
-    return min(spans, default=0.0) * 0.75 if math.isfinite(sum(spans)) else 0.0
+
+def _rate_lag_s(query: str) -> float:
+    """How long a rate goes on after the last token: its window, less a scrape or so, because
+    the last token came between two scrapes."""
+    return 0.75 * min(_windows_s(query), default=0.0)

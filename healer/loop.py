@@ -18,7 +18,7 @@ from healer.healing import Healing
 from healer.model.audit import AuditEntry
 from healer.model.finding import Finding
 from healer.model.incident import Incident, Phase
-from healer.model.intent import ACTIVE_STATES
+from healer.model.intent import ACTIVE_STATES, State
 from healer.model.message import Notice
 from healer.model.report import Report
 from healer.model.rule import RuleBook
@@ -28,7 +28,7 @@ from healer.settings import LoopSettings
 from healer.stages.correlate import correlate
 from healer.stages.detect import Baselines, Detectors, detect
 from healer.stages.diagnose import diagnose_all
-from healer.stages.phase import settle, with_diagnosis
+from healer.stages.phase import is_actionable, settle, with_diagnosis
 from healer.stages.report import notices
 
 RECENT = timedelta(hours=2)
@@ -111,14 +111,26 @@ class Loop:
         }
         asked = [i for i in incidents if i.id not in busy and i.quiet_since is None and i.is_open]
         ranked, problems = diagnose_all(asked, snapshot, self.rules)
+        mended = self._mended(snapshot.now)
         diagnosed = tuple(
-            with_diagnosis(i, ranked[i.id], snapshot.now) if i.id in ranked else i
+            with_diagnosis(i, ranked[i.id], snapshot.now)
+            if i.id in ranked and (i.id not in mended or is_actionable(ranked[i.id]))
+            else i
             for i in incidents
         )
         for old, new in zip(incidents, diagnosed, strict=True):
             if _cause(old) != _cause(new):
                 self._record("incident.diagnosed", new, snapshot.now, _cause(new))
         return self._kept(incidents, diagnosed), problems
+
+    def _mended(self, now: datetime) -> frozenset[str]:
+        """Incidents lately repaired: while their traces fade, doubt does not replace what was
+        known. Another cause that could be acted on does."""
+        return frozenset(
+            intent.plan.incident_id
+            for intent in self.store.intents(since=now - RECENT)
+            if intent.state is State.SUCCEEDED and intent.plan.remediation != "escalate"
+        )
 
     def _conclude(self, incidents: tuple[Incident, ...], now: datetime) -> tuple[Incident, ...]:
         concluded = tuple(

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from healer.model.actions import Action, CordonNode, EvictPod, UncordonNode
 from healer.model.hypothesis import Hypothesis
 from healer.model.incident import Incident
-from healer.model.plan import Plan, Risk
+from healer.model.plan import Plan, Risk, Success
 from healer.model.target import Kind, Target
 from healer.model.topology import Entity, Topology
 from healer.ports import Remediation
 from healer.values import Span
-from remediations._find import known, nearest, pods_of, refused, success, workload_of
+from remediations._find import known, nearest, pods_of, refused, workload_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class DrainNode(Remediation):
             remediation="drain_node",
             target=node,
             actions=tuple(actions),
-            success=success(incident, hypothesis, self.deadline, replacement=bool(moving)),
+            success=_serves_elsewhere(incident, self.deadline, replacement=bool(moving)),
             risk=Risk.MEDIUM,
             summary=f"Cordon {node} and move {len(moving)} GPU pods: "
             f"{hypothesis.title or hypothesis.cause}",
@@ -77,3 +77,9 @@ def _uses_gpus(entity: Entity | None) -> bool:
     if entity is None or entity.facts.get("mirror") or entity.facts.get("daemonset"):
         return False
     return bool(entity.facts.get("gpus_requested")) and not entity.facts.get("terminating")
+
+
+def _serves_elsewhere(incident: Incident, deadline: timedelta, *, replacement: bool) -> Success:
+    """The pods' own signals: the hardware stays broken until somebody repairs it."""
+    signals = {f.signal for f in incident.findings if f.target.kind is Kind.POD}
+    return Success(tuple(sorted(signals)), deadline=deadline, replacement=replacement)

@@ -77,5 +77,5 @@ def _ping(store: SqlStore) -> bool:
     return True
 
 
-def _line(what: str, good: bool, detail: str) -> Line:  # noqa: FBT001
+def _line(what: str, good: bool, detail: str) -> Line:
     return {"what": what, "state": "ok" if good else "failed", "detail": detail}

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from healer.adapters.settings_file import load_settings
 from healer.adapters.store import SqlStore, open_store
+from healer.errors import BadInput
 from healer.settings import Settings
 
 ConfigOption = Annotated[
@@ -63,3 +64,14 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form) 
         for row in rows:
             table.add_row(*(str(row.get(column, "")) for column in columns))
         out().print(table)
+
+
+def write(file: Path, text: str) -> None:
+    """A result file, with the folders it needs. Raises BadInput."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"expected a file that can be written ({error.strerror})", file=file
+        ) from error

@@ -13,9 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from healer.adapters import logs
 from healer.adapters.clocks import AcceleratedClock
-from healer.cli.common import err, out
+from healer.cli.common import err, out, write
 from healer.cli.simulation import Simulation, lab_settings
-from healer.errors import BadInput
 from healer.lab.lab import Lab
 from healer.lab.scenario import SHIPPED, Scenario, find_scenario, load_scenario
 from healer.lab.scoring import Observed, score
@@ -40,7 +39,7 @@ def run(
     result = simulate(wanted, Mode.OBSERVE if observe else Mode.ENFORCE, verbose=verbose)
     text = json.dumps(result, indent=2, ensure_ascii=False)
     if json_file is not None:
-        _write(json_file, text)
+        write(json_file, text + "\n")
     else:
         sys.stdout.write(text + "\n")
     healed = all(f["healed"] for f in result["faults"] if _needs_healing(wanted, f["fault"]))
@@ -81,8 +80,11 @@ def simulate(scenario: Scenario, mode: Mode, *, verbose: bool = False) -> dict[s
     with (
         Simulation(cluster, settings) as simulation,
         Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-            console=console, disable=not console.is_terminal,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
         ) as progress,
     ):
         bar = progress.add_task(scenario.name, total=total)
@@ -103,14 +105,3 @@ def _needs_healing(scenario: Scenario, fault: str) -> bool:
         e.remediations and (e.fault == fault or (not e.fault and len(scenario.faults) == 1))
         for e in scenario.expect
     )
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"expected a file that can be written ({error.strerror})",
-                       file=file) from error
-
-

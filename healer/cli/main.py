@@ -11,7 +11,7 @@ import typer
 from healer import __version__
 from healer.adapters.clocks import SystemClock
 from healer.adapters.store import open_store
-from healer.cli import check, detect, exporter, lab, localize, records, rules, run
+from healer.cli import check, demo, detect, exporter, lab, localize, records, rules, run
 from healer.cli.common import ConfigOption, settings_of
 from healer.server import create_app
 from healer.server.deps import Health, ServerDeps
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run.run)
+app.command()(demo.demo)
 app.command()(check.check)
 app.command()(exporter.exporter)
 app.command()(detect.detect)

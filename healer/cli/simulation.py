@@ -118,5 +118,3 @@ class Simulation:
         trace: TracebackType | None,
     ) -> None:
         self.app.close()
-
-

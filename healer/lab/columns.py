@@ -52,16 +52,19 @@ class Bundle:
 class Chunk:
     """A matrix that grows by rows, and by columns up to its capacity."""
 
-    __slots__ = ("_row_of", "_times_ms", "_values", "count", "length")
+    __slots__ = ("_handles", "_order", "_times_ms", "_values", "_written", "length")
 
     def __init__(self, rows: int, columns: int = COLUMNS) -> None:
         self._times_ms = np.zeros(columns, np.int64)
         self._values = absent_values(rows, columns)
-        self._row_of = np.full(0, -1, np.int64)
+        self._handles = np.zeros(0, np.int64)
+        """Of the rows in use."""
+        self._order = np.zeros(0, np.int64)
+        """Sorts them."""
+        self._written = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        """Handles and rows of the last scrape: most often the next one has the same."""
         self.length = 0
         """Columns in use."""
-        self.count = 0
-        """Rows in use."""
 
     @classmethod
     def of(
@@ -93,30 +96,28 @@ class Chunk:
 
     def rows_of(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
         """-1 for a series that is not in here."""
-        known = handles < len(self._row_of)
-        rows = np.full(len(handles), -1, np.int64)
-        rows[known] = self._row_of[handles[known]]
-        return rows
+        if not len(self._handles):
+            return np.full(len(handles), -1, np.int64)
+        near = np.searchsorted(self._handles, handles, sorter=self._order)
+        rows = self._order[np.minimum(near, len(self._order) - 1)]
+        found: NDArray[np.int64] = np.where(self._handles[rows] == handles, rows, -1)
+        return found
 
     def rows_for(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Like `rows_of`, with a row made for every series that has none."""
-        top = int(handles.max()) + 1
-        if top > len(self._row_of):
-            grown = np.full(max(top, 2 * len(self._row_of)), -1, np.int64)
-            grown[: len(self._row_of)] = self._row_of
-            self._row_of = grown
-        rows: NDArray[np.int64] = self._row_of[handles]
-        new = rows < 0
-        if new.any():
-            need = self.count + int(new.sum())
+        if np.array_equal(self._written[0], handles):
+            return self._written[1]
+        new = handles[self.rows_of(handles) < 0]
+        if len(new):
+            self._handles = np.concatenate([self._handles, new])
+            self._order = np.argsort(self._handles)
+            need = len(self._handles)
             if need > len(self._values):
                 extra = max(need, len(self._values) * 3 // 2) - len(self._values)
-                self._values = np.concatenate(
-                    [self._values, absent_values(extra, len(self._times_ms))]
-                )
-            self._row_of[handles[new]] = np.arange(self.count, need)
-            self.count = need
-            rows = self._row_of[handles]
+                more = absent_values(extra, len(self._times_ms))
+                self._values = np.concatenate([self._values, more])
+        rows = self.rows_of(handles)
+        self._written = (handles.copy(), rows)
         return rows
 
     def write(self, at_ms: int, handles: NDArray[np.int64], values: NDArray[np.float64]) -> None:

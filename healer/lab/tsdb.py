@@ -54,6 +54,7 @@ class Tsdb:
         self._blocks: list[Chunk] = []
         self._lanes: list[Lane] = []
         self._lane_of = np.full(64, -1, np.int64)
+        self._first_ms = np.full(64, -NEVER_MS, np.int64)
         self._last_ms = np.full(64, NEVER_MS, np.int64)
 
     # ------------------------------------------------------------------- writing
@@ -84,7 +85,7 @@ class Tsdb:
             handles = np.fromiter(map(self.handle, labels), np.int64, len(labels))
             if len(times_ms) and len(handles):
                 self._check_newer(handles, int(times_ms[0]))
-                self._last_ms[handles] = times_ms[-1]
+                self._note(handles, int(times_ms[0]), int(times_ms[-1]))
                 self._blocks.append(Chunk.of(times_ms, handles, values))
             return handles
 
@@ -103,7 +104,7 @@ class Tsdb:
             for lane in np.unique(lanes):
                 mine = lanes == lane
                 self._lanes[lane].append(at_ms, handles[mine], np.asarray(values)[mine])
-            self._last_ms[handles] = at_ms
+            self._note(handles, at_ms, at_ms)
             if self._retention_s != float("inf"):
                 self._forget(at_ms - to_ms(self._retention_s))
 
@@ -152,11 +153,12 @@ class Tsdb:
     def series(
         self, matchers: Sequence[Matcher], start_s: float = -1e15, end_s: float = 1e15
     ) -> list[Labels]:
-        """Label sets with a sample (or a staleness marker) in [start_s, end_s]."""
-        alive: list[int] = []
-        for bundle in self.gather(self.find(matchers), to_ms(start_s), to_ms(end_s)):
-            alive += bundle.handles[(~is_absent(bundle.values)).any(axis=1)].tolist()
-        return sorted(self.labels_of(alive))
+        """Label sets whose first sample is not after, and whose last is not before that span."""
+        handles = self.find(matchers)
+        with self._lock:
+            begun = self._first_ms[handles] <= to_ms(end_s)
+            alive = handles[begun & (self._last_ms[handles] >= to_ms(start_s))]
+        return sorted(self.labels_of(alive.tolist()))
 
     def label_names(self) -> list[str]:
         with self._lock:
@@ -175,10 +177,15 @@ class Tsdb:
             self._index.setdefault(name, {}).setdefault(value, []).append(handle)
         if handle >= len(self._last_ms):
             more = len(self._last_ms)
+            self._first_ms = np.concatenate([self._first_ms, np.full(more, -NEVER_MS, np.int64)])
             self._last_ms = np.concatenate([self._last_ms, np.full(more, NEVER_MS, np.int64)])
             self._lane_of = np.concatenate([self._lane_of, np.full(more, -1, np.int64)])
         self._found.clear()
         return handle
+
+    def _note(self, handles: NDArray[np.int64], first_ms: int, last_ms: int) -> None:
+        self._first_ms[handles] = np.minimum(self._first_ms[handles], first_ms)
+        self._last_ms[handles] = last_ms
 
     def _check_newer(self, handles: NDArray[np.int64], at_ms: int) -> None:
         late = self._last_ms[handles] >= at_ms

@@ -55,6 +55,8 @@ class Incident:
     """What ended it: `effective restart_pod`, `symptoms ceased`, …"""
     flaps: int = 0
     """How often its symptoms went and came back; a flapping incident resolves later."""
+    touches: tuple[Target, ...] = ()
+    """Workloads and services its targets are, or were, a part of: pods die, these stay."""
 
     @property
     def is_open(self) -> bool:

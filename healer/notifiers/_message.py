@@ -124,13 +124,11 @@ def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Ite
     yield _fact(
         "chat.since", f"{when} ({say('chat.for', language, span=lasted)})", markup, language
     )
-    symptoms = list(
-        dict.fromkeys(harmless(f.summary or f"{f.signal} {f.target}") for f in incident.findings)
-    )
-    symptoms += [harmless(e.message) for e in incident.events if e.message]
+    seen = [f.summary or f"{f.signal} {f.target}" for f in incident.findings]
+    symptoms = list(dict.fromkeys([*seen, *(e.message for e in incident.events if e.message)]))
     if symptoms:
         yield _fact("chat.symptoms", "", markup, language)
-        yield from (markup.bullet.format(s) for s in symptoms[:MOST_SYMPTOMS])
+        yield from (markup.bullet.format(harmless(s)) for s in symptoms[:MOST_SYMPTOMS])
         if len(symptoms) > MOST_SYMPTOMS:
             yield say("chat.more", language, n=len(symptoms) - MOST_SYMPTOMS)
 

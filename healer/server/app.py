@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -31,7 +32,15 @@ _log = structlog.get_logger("healer.server")
 
 
 def create_app(deps: ServerDeps) -> FastAPI:
-    """The whole server. Serve it with one worker: a second would be a second daemon."""
+    """The whole server. Serve it with one worker: a second would be a second daemon.
+
+    Raises BadInput for a time zone nobody knows, rather than on the first page.
+    """
+    try:
+        ZoneInfo(deps.notify.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        zone = deps.notify.timezone
+        raise BadInput("expected an IANA time zone", path="notify.timezone", value=zone) from error
     app = FastAPI(
         title="Healer",
         version=__version__,

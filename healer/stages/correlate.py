@@ -19,6 +19,7 @@ from healer.model.event import Event
 from healer.model.finding import Finding, Level
 from healer.model.incident import Incident, Phase, Severity
 from healer.model.snapshot import Snapshot
+from healer.model.target import Target
 from healer.settings import LoopSettings
 from healer.stages.evidence.bonds import (
     Member,
@@ -26,6 +27,8 @@ from healer.stages.evidence.bonds import (
     bundles,
     of_event,
     of_finding,
+    own_parts,
+    parts_of,
     planned,
     with_storms,
 )
@@ -76,7 +79,7 @@ def correlate(
     ]
     alone: list[Member] = []
     for member in fresh:
-        home = _home(member, homes, snapshot, settings)
+        home = _home(member, open_incidents, homes, snapshot, settings)
         if home is None:
             alone.append(member)
         else:
@@ -155,10 +158,18 @@ def _standing(incident: Incident, snapshot: Snapshot, settings: LoopSettings) ->
 
 
 def _home(
-    member: Member, homes: list[list[Member]], snapshot: Snapshot, settings: LoopSettings
+    member: Member,
+    incidents: Sequence[Incident],
+    homes: list[list[Member]],
+    snapshot: Snapshot,
+    settings: LoopSettings,
 ) -> int | None:
     """The first open incident `member` is a part of."""
-    for i, standing in enumerate(homes):
+    parts = parts_of(snapshot.topology, member.target) if own_parts(member) else frozenset()
+    for i, (incident, standing) in enumerate(zip(incidents, homes, strict=True)):
+        early = incident.started_at - settings.correlate_within
+        if parts & set(incident.touches) and member.since >= early:
+            return i
         if _belongs(member, standing, snapshot, settings):
             return i
     return None
@@ -198,6 +209,7 @@ def _updated(
         started_at=min((incident.started_at, *(m.since for m in grave))),
         quiet_since=quiet,
         flaps=incident.flaps + returned,
+        touches=_touches(incident.touches, grave, snapshot),
     )
     if changed == incident:
         return incident
@@ -239,6 +251,14 @@ def _unseen(finding: Finding, snapshot: Snapshot, settings: LoopSettings) -> boo
     return True
 
 
+def _touches(
+    before: tuple[Target, ...], grave: Sequence[Member], snapshot: Snapshot
+) -> tuple[Target, ...]:
+    """What the grave symptoms are a part of, remembered beyond the life of their pods."""
+    now = {part for m in grave if own_parts(m) for part in parts_of(snapshot.topology, m.target)}
+    return (*before, *sorted(now - set(before)))
+
+
 def _opened(
     bundle: Sequence[Member],
     snapshot: Snapshot,
@@ -263,4 +283,5 @@ def _opened(
         findings=tuple(m.finding for m in bundle if m.finding is not None),
         events=tuple(m.event for m in bundle if m.event is not None),
         flaps=max((i.flaps + 1 for i in before), default=0),
+        touches=_touches((), grave, snapshot),
     )

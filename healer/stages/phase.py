@@ -35,6 +35,17 @@ def settle(
     )
 
 
+def is_actionable(diagnosis: Diagnosis) -> bool:
+    """Whether something could be done on its strength."""
+    leader = diagnosis.leader
+    return (
+        leader is not None
+        and not diagnosis.abstained
+        and bool(leader.proposes)
+        and leader.confidence >= leader.min_confidence
+    )
+
+
 def with_diagnosis(incident: Incident, diagnosis: Diagnosis, now: datetime) -> Incident:
     """`incident` with a new ranking; `leading_since` is kept while the same cause leads."""
     old = incident.diagnosis

@@ -23,7 +23,11 @@ from healer.settings import RemediationSettings
 INNOCENT = ("no_fault", "telemetry_fault")
 """Causes that call for nothing."""
 
-REST_AFTER_SUCCESS = timedelta(minutes=10)
+CONTAINS = ("cordon_node", "drain_node")
+"""Remediations that take broken hardware out of service, and cannot mend it."""
+REPAIR = "the hardware is out of service; it has to be repaired or replaced"
+
+REST_AFTER_SUCCESS = timedelta(minutes=30)
 """A repair that worked is given that long before its incident climbs another rung."""
 
 
@@ -46,12 +50,12 @@ def plan(
         return None
     if snapshot.now - (diagnosis.leading_since or diagnosis.at) < settings.settle_for:
         return None
-    if any(
-        i.state is State.SUCCEEDED and snapshot.now - i.updated_at < REST_AFTER_SUCCESS
-        for i in mine
-    ):
-        return None
     asker = _Asker(incident, leader, snapshot, remediations, settings, tuple(mine))
+    healed = [i for i in mine if i.state is State.SUCCEEDED and i.plan.remediation != "escalate"]
+    if healed and snapshot.now - healed[-1].updated_at < REST_AFTER_SUCCESS:
+        contained = healed[-1].plan.remediation in CONTAINS
+        rested = snapshot.now - healed[-1].updated_at >= settings.ask_after
+        return asker.ask(REPAIR) if contained and rested else None
     if diagnosis.abstained or not leader.proposes or leader.confidence < leader.min_confidence:
         return asker.ask("")
     return _next_rung(asker)

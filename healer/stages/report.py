@@ -17,6 +17,9 @@ from healer.model.message import Notice, Occasion
 SETTLED = timedelta(seconds=30)
 """How long one cause leads before it is called the diagnosis in chat."""
 
+_NO_CAUSE = frozenset({"no_fault", "unknown"})
+"""Leading explanations that are nothing to wake anybody with."""
+
 _OCCASIONS = {
     State.PLANNED: Occasion.PROPOSED,
     State.REHEARSED: Occasion.PROPOSED,
@@ -82,6 +85,8 @@ def _notices(
 
 def _settled(incident: Incident, now: datetime) -> bool:
     diagnosis = incident.diagnosis
-    if diagnosis is None or diagnosis.leader is None:
+    if diagnosis is None or diagnosis.leader is None or diagnosis.abstained:
+        return False
+    if diagnosis.leader.cause in _NO_CAUSE:
         return False
     return now - (diagnosis.leading_since or diagnosis.at) >= SETTLED

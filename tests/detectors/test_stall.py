@@ -130,6 +130,39 @@ def test_the_first_request_after_an_idle_night_has_its_time():
     )
 
 
+def test_a_long_first_prompt_after_an_idle_time_has_its_time():
+    """Tokens an hour ago, then idle, then one request for a minute: the rate owes nothing."""
+    row = series(0, 0, 4)
+    row[:20] = 900
+    waited = series(0, 1, 4)
+    calm = {"requests_waiting": {POD: series(0, 0, 4)}, "prompt_tokens": {POD: row}}
+    tokens = {"generation_tokens": {POD: row, OTHER: series(900, 900, 0)}}
+    idle = {
+        "gpu_power": {GPU: series(560, 130, 100)},
+        "gpu_tensor_active": {GPU: series(0.3, 0, 100)},
+    }
+    assert not found(snapshot(4, requests_running={POD: waited}, **calm, **tokens, **idle))
+
+
+def test_the_echo_of_arrivals_when_traffic_ends_is_not_called_hung():
+    """Nothing runs or waits any more; the arrival rate of two minutes still reads above zero."""
+    nothing = {
+        "requests_running": {POD: series(12, 0, 8)},
+        "requests_waiting": {POD: series(0, 0, 8)},
+        "arrival_rate": {POD: series(3, 0.5, 8)},
+    }
+    assert not found(snapshot(8, **nothing))
+
+
+def test_arrivals_that_go_on_are_held_requests_even_when_the_counts_read_zero():
+    nothing = {
+        "requests_running": {POD: series(12, 0, 20)},
+        "requests_waiting": {POD: series(0, 0, 20)},
+        "arrival_rate": {POD: series(3, 3, 20)},
+    }
+    assert found(snapshot(20, **nothing))
+
+
 def test_a_model_that_loads_is_not_called_hung():
     young = topology(age=timedelta(minutes=6))
     never = {"generation_tokens": {POD: series(0, 0, 30), OTHER: series(900, 900, 0)}}

@@ -137,7 +137,7 @@ LIMITS = {"DingTalk": 20_000, "Feishu": 20_000, "Teams": 28_000}
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("text", ["x", "长", "🔥", '"\\', "<&>"])
-@pytest.mark.parametrize("times", [1, 40])
+@pytest.mark.parametrize("times", [1, 12])
 def test_no_message_is_over_its_limit_in_bytes(language: str, text: str, times: int) -> None:
     for occasion in Occasion:
         told = notice(occasion, text * 200, times)

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from builders import NOW, at, diagnosis, hypothesis, incident, intent, plan, pod, workload
 
+from healer.errors import BadInput
 from healer.model.actions import EvictPod
 from healer.model.event import Event
 from healer.model.hypothesis import Side, Term
 from healer.model.incident import Phase
 from healer.model.intent import State
 from healer.model.verdict import Decision, Verdict
-from healer.server import Chart
+from healer.server import Chart, create_app
+from healer.settings import NotifySettings
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)> {{7*191}}'
 VOID = frozenset({"meta", "link", "input", "br", "img"})
@@ -206,6 +208,12 @@ def test_a_session_reads_and_cannot_approve_or_ingest(site: Any) -> None:
     form = {"digest": asked.plan.digest, "decision": "approve", "by": "eve"}
     assert site.client.post(f"/approvals/{asked.id}", data=form).status_code == 401
     assert site.store.intent(asked.id).approved_by == ""
+
+
+def test_a_time_zone_nobody_knows_is_refused_at_the_start(site: Any) -> None:
+    deps = site.client.app.state.deps
+    with pytest.raises(BadInput, match=r"notify\.timezone: 'Mars/Olympus'"):
+        create_app(replace(deps, notify=NotifySettings(timezone="Mars/Olympus")))
 
 
 # approvals

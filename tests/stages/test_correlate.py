@@ -295,3 +295,17 @@ def test_an_incident_keeps_its_oldest_onset():
 
     assert second.started_at == at(-400)
     assert second.updated_at - NOW == timedelta(seconds=15)
+
+
+def test_the_successor_of_a_pod_that_is_gone_joins_its_incident():
+    first = run([on(0)])
+    later = topology()
+    without = Topology(
+        {t: e for t, e in later.entities.items() if t != pod("pod-0")},
+        frozenset(e for e in later.edges if e[0] != pod("pod-0")),
+    )
+    (second,) = run(
+        [on(1, since=at(200), at=at(240))], snapshot(seconds=240, topology=without), first
+    )
+
+    assert second.id == first[0].id

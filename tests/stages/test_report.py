@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from builders import NOW, at, diagnosis, incident, intent, plan
+import pytest
+from builders import NOW, at, diagnosis, hypothesis, incident, intent, plan
 
+from healer.model.hypothesis import Diagnosis
 from healer.model.incident import Incident, Phase
 from healer.model.intent import Intent, State
 from healer.model.message import Notice, Occasion
@@ -40,6 +42,19 @@ def test_a_diagnosis_is_told_only_once_it_has_settled() -> None:
     assert occasions(*told(fresh)) == [Occasion.OPENED]
     settled = incident(diagnosis=diagnosis(leading_since=at(-31)), phase=Phase.DIAGNOSED)
     assert occasions(*told(settled)) == [Occasion.DIAGNOSED]
+
+
+@pytest.mark.parametrize(
+    "unsure",
+    [
+        diagnosis(hypothesis("no_fault"), leading_since=at(-90)),
+        diagnosis(hypothesis("unknown"), leading_since=at(-90)),
+        diagnosis(abstained="two causes tie", leading_since=at(-90)),
+    ],
+    ids=["no_fault", "unknown", "abstained"],
+)
+def test_not_knowing_is_not_told_as_a_diagnosis(unsure: Diagnosis) -> None:
+    assert occasions(*told(incident(diagnosis=unsure))) == [Occasion.OPENED]
 
 
 def test_a_plan_that_waits_is_told_with_the_link_to_answer_it() -> None:

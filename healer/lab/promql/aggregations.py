@@ -107,11 +107,14 @@ def _chosen(vector: Vector, groups: Groups, k: Floats, best: Floats) -> Vector:
     than every number. At a single step the rows come best first."""
     if np.isnan(k).any() or (np.abs(k) >= 2**63).any():
         raise PromqlError("execution", "Scalar value overflows int64")
+    names = sorted(range(len(vector)), key=lambda row: vector.labels[row])
+    by_labels = np.argsort(names)  # where values tie
     keep = np.zeros(vector.present.shape, bool)
     ranks = np.zeros(vector.present.shape, np.int64)
     for mine in groups.members():
         kind = np.where(~vector.present[mine], 2, np.where(np.isnan(best[mine]), 1, 0))
-        order = np.lexsort((np.where(kind == 0, -best[mine], 0.0), kind), axis=0)
+        ties = np.broadcast_to(by_labels[mine][:, None], kind.shape)
+        order = np.lexsort((ties, np.where(kind == 0, -best[mine], 0.0), kind), axis=0)
         rank = np.argsort(order, axis=0)
         ranks[mine] = rank
         keep[mine] = (rank < np.trunc(k)) & vector.present[mine]

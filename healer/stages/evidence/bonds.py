@@ -140,11 +140,16 @@ def bonded(one: Member, other: Member, snapshot: Snapshot) -> bool:
         return True
     if one.target.kind in _SHARED or other.target.kind in _SHARED:
         return False
-    return _workloads(topology, one.target) & _workloads(topology, other.target) != frozenset()
+    return parts_of(topology, one.target) & parts_of(topology, other.target) != frozenset()
 
 
 _SHARED = frozenset({Kind.NODE, Kind.RACK, Kind.CLUSTER})
 """Targets below which unrelated things live side by side: they bond with what is on them only."""
+
+
+def own_parts(member: Member) -> bool:
+    """Whether it speaks for the workloads it is a part of; a node's symptom does not."""
+    return member.target.kind not in _SHARED
 
 
 def _named(member: Member) -> str:
@@ -155,7 +160,7 @@ def _pods(topology: Topology, target: Target) -> frozenset[Target]:
     return frozenset(topology.related(target, Kind.POD))
 
 
-def _workloads(topology: Topology, target: Target) -> frozenset[Target]:
+def parts_of(topology: Topology, target: Target) -> frozenset[Target]:
     """The workloads (and services) a target is a part of; those of a GPU's pods for a GPU."""
     own = {target} if target.kind is Kind.POD else set(_pods(topology, target))
     found = {
@@ -246,5 +251,5 @@ def with_storms(members: Sequence[Member], snapshot: Snapshot) -> list[Member]:
 
 def _one_workload(topology: Topology, targets: set[Target]) -> bool:
     """Replicas of one workload that suffer alike are its own affair, however many they are."""
-    shared = [_workloads(topology, target) for target in targets]
+    shared = [parts_of(topology, target) for target in targets]
     return bool(frozenset.intersection(*shared))
