@@ -56,6 +56,9 @@ class Seasonal(Detector):
     hold: Span = timedelta(minutes=2)
     """How long it must last before we speak. Minutes, not samples."""
 
+    highest: str = "act"
+    """Highest level it may reach: `warn` for what is context and no symptom, such as traffic."""
+
     young: Span = timedelta(minutes=8)
     """A row that began so lately is still warming up, and only shown."""
 
@@ -119,6 +122,7 @@ class Seasonal(Detector):
         # A borrowed or short record is a guess at this row's ways: it may show and page, not act.
         cap = np.where(borrowed | (learned.days < 2.0), Level.PAGE, Level.ACT)
         cap = np.where(self._young(frame, rows), Level.WARN, cap)
+        cap = np.minimum(cap, Level[self.highest.upper()])
         for k in np.flatnonzero(held >= cuts[Level.WARN]):
             level = Level(min(int(cap[k]), max(v for v, cut in cuts.items() if held[k] >= cut)))
             if errors[k, -1] < margin[k]:
@@ -132,7 +136,8 @@ class Seasonal(Detector):
         """Rows that began within the window and not long ago, (N,)."""
         there = np.isfinite(frame.values[rows])
         first = frame.times[np.argmax(there, axis=1)]
-        return (first > frame.times[0]) & (frame.times[-1] - first < self.young.total_seconds())
+        lately: NDArray[np.bool_] = frame.times[-1] - first < self.young.total_seconds()
+        return lately & (first > frame.times[0])
 
     def _cold(self, frame: Frame, grid: _Grid, rows: NDArray[np.intp]) -> Iterator[Finding]:
         """No record yet: against the row's own window, by robust deviations, never above page.
@@ -160,6 +165,7 @@ class Seasonal(Detector):
         hit = enough & current & np.isfinite(sigmas) & (sigmas * scale >= frame.signal.matters)
         for k in np.flatnonzero(hit & (sigmas >= self.cold_sigmas * 0.75)):
             level = Level.PAGE if sigmas[k] >= self.cold_sigmas else Level.WARN
+            level = min(level, Level[self.highest.upper()])
             score = float(min(12.0, sigmas[k] / 2.0))
             margin = float(self.cold_sigmas * scale[k])
             yield self._finding(frame, grid, int(rows[k]), level, score, float(middle[k]), margin)

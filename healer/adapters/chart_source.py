@@ -34,15 +34,15 @@ class ChartSource:
         found: dict[str, Frame] = {}
         for signal in self.signals:
             if signal.name in wanted and signal.name not in found:
-                frame = self._read(signal, start, end)
-                if frame is not None and len(frame):
+                try:
+                    frame = self._read(signal, start, end)
+                except HealerError:
+                    return found  # a page without its charts is better than one that waits
+                if len(frame):
                     found[signal.name] = frame
         return found
 
-    def _read(self, signal: Signal, start: datetime, end: datetime) -> Frame | None:
+    def _read(self, signal: Signal, start: datetime, end: datetime) -> Frame:
         span = end - start
         step = max(self.step, timedelta(seconds=int(span.total_seconds() / MOST_POINTS)))
-        try:
-            return self.observer.history(signal, end, span, step)
-        except HealerError:
-            return None  # a page without a chart is better than no page
+        return self.observer.history(signal, end, span, step)

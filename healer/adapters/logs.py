@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
-_SECRETS = re.compile(
-    r"(?i)((?:access_token|token|key|sign|signature|secret|password|authorization)"
-    r"(?:=|%3D|: ?|\": ?\"))(?:bearer )?([^\s&\"',}]+)"
-)
-_HOOKS = re.compile(r"(/(?:open-apis/bot/v2/hook|services|webhookb2?)/)[^\s\"'?]+")
-_USERINFO = re.compile(r"(://[^/\s:@]+:)[^/\s@]+@")
-
-
-def redact(text: str) -> str:
-    """Blot out tokens, keys, signatures, robot URLs and passwords inside `text`."""
-    text = _SECRETS.sub(r"\1***", text)
-    text = _HOOKS.sub(r"\1***", text)
-    return _USERINFO.sub(r"\1***@", text)
+from healer.redaction import redact
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:

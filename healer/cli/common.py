@@ -45,7 +45,8 @@ def store_of(config: Path | None) -> SqlStore:
 
 def out() -> Console:
     """For data. Rich honours NO_COLOR and leaves escapes out where there is no terminal."""
-    return Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    width = None if sys.stdout.isatty() else 200
+    return Console(file=sys.stdout, width=width, soft_wrap=width is not None)
 
 
 def err() -> Console:

@@ -94,7 +94,9 @@ def _finish(
 ) -> list[dict[str, Any]]:
     store = simulation.app.store
     incidents = store.incidents(limit=200).items
-    result = score(simulation.scenario, simulation.lab, Observed(incidents, store.intents()))
+    audit = [entry for _, entry in store.audit(limit=100_000)]
+    observed = Observed(incidents, store.intents(), audit)
+    result = score(simulation.scenario, simulation.lab, observed)
     rows = [{name: fault[name] for name in COLUMNS} for fault in result["faults"]]
     console.print()
     console.print(table(rows))

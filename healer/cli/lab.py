@@ -96,7 +96,8 @@ def simulate(scenario: Scenario, mode: Mode, *, verbose: bool = False) -> dict[s
 
         simulation.run(watch)
         store = simulation.app.store
-        observed = Observed(store.incidents(limit=200).items, store.intents())
+        audit = [entry for _, entry in store.audit(limit=100_000)]
+        observed = Observed(store.incidents(limit=200).items, store.intents(), audit)
         return score(scenario, cluster, observed)
 
 

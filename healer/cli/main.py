@@ -11,7 +11,7 @@ import typer
 from healer import __version__
 from healer.adapters.clocks import SystemClock
 from healer.adapters.store import open_store
-from healer.cli import check, demo, detect, exporter, lab, localize, records, rules, run
+from healer.cli import check, demo, detect, exporter, lab, localize, notify, records, rules, run
 from healer.cli.common import ConfigOption, settings_of
 from healer.server import create_app
 from healer.server.deps import Health, ServerDeps
@@ -36,6 +36,7 @@ app.add_typer(records.incidents, name="incidents")
 app.add_typer(records.audit, name="audit")
 app.add_typer(lab.lab, name="lab")
 app.add_typer(rules.rules, name="rules")
+app.add_typer(notify.notify, name="notify")
 
 config = typer.Typer(no_args_is_help=True, help="The settings in force.")
 app.add_typer(config, name="config")

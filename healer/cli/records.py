@@ -115,4 +115,5 @@ def _decide(intent_id: str, reason: str, config: ConfigOption, *, yes: bool) -> 
 
 def _row(incident: Incident) -> dict[str, Any]:
     leader = incident.diagnosis.leader if incident.diagnosis else None
-    return dump(incident) | {"cause": leader.cause if leader else ""}
+    row: dict[str, Any] = dump(incident)
+    return row | {"cause": leader.cause if leader else ""}

@@ -50,7 +50,13 @@ def lab_settings(
         prometheus=PrometheusSettings(url=prometheus_url),
         kubernetes=KubernetesSettings(url=kubernetes_url),
         detectors=DetectorSettings(backend="threading"),
-        remediation=RemediationSettings(mode=mode, arm=arm, cooldown=timedelta(minutes=5)),
+        remediation=RemediationSettings(
+            mode=mode,
+            arm=arm,
+            cooldown=timedelta(minutes=5),
+            # a day's worth of faults comes within the hour
+            max_per_hour={"target": 6, "namespace": 20, "cluster": 30},
+        ),
         store=StoreSettings(url=store_url),
         server=ServerSettings(port=0, anonymous_read=True),
     )
@@ -73,7 +79,7 @@ class Simulation:
             session = requests.Session()
             session.mount(MOUNTED, MountedAdapter(self.lab.prometheus))
             api = connect(self.settings.kubernetes)
-            api.rest_client.pool_manager = MountedPool(self.lab.kubernetes)
+            setattr(api.rest_client, "pool_manager", MountedPool(self.lab.kubernetes))  # noqa: B010
         world = open_world(self.settings, self.clock, session, api)
         self.app = App(self.settings, world)
         self.app.begin()

@@ -58,9 +58,10 @@ class Story:
             f"[bold]{leader.cause}[/bold] on {escape(str(leader.target))} "
             f"({leader.confidence:.0%}): {escape(leader.title)}",
         )
-        for term in sorted(leader.evidence_for, key=lambda t: -t.weight)[:MOST_TERMS]:
+        told = [t for t in leader.evidence_for if t.weight >= 0.1]
+        for term in sorted(told, key=lambda t: -t.weight)[:MOST_TERMS]:
             self._detail(f"[green]+{term.weight:.1f}[/green] {escape(term.seen)}")
-        for term in leader.evidence_against[:2]:
+        for term in [t for t in leader.evidence_against if t.weight <= -0.1][:2]:
             self._detail(f"[red]{term.weight:.1f}[/red] {escape(term.seen)}")
         for rival in rivals:
             why = f": {escape(rival.why_not)}" if rival.why_not else ""

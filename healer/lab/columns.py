@@ -158,6 +158,16 @@ class Lane:
             self.chunks.append(newest)
         newest.write(at_ms, handles, values)
 
+    def between(self, start_ms: int, end_ms: int) -> list[Chunk]:
+        """Looked for from the newest: most questions are about now."""
+        found = []
+        for chunk in reversed(self.chunks):
+            if chunk.last_ms < start_ms:
+                break
+            if chunk.first_ms <= end_ms:
+                found.append(chunk)
+        return found
+
     def forget(self, before_ms: int) -> None:
         while len(self.chunks) > 1 and self.chunks[0].last_ms < before_ms:
             del self.chunks[0]

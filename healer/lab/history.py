@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +46,7 @@ def fill(world: World) -> None:
     if count < 1:
         return
     end = world.now
-    times = end.timestamp() - step_s * np.arange(count, 0, -1)
+    times: Floats = end.timestamp() - step_s * np.arange(count, 0, -1, dtype=np.float64)
     rng = np.random.default_rng(scenario.seed + 1)
     rows: Rows = []
     work: dict[str, Steady] = {}
@@ -56,9 +55,9 @@ def fill(world: World) -> None:
         for replica in replicas:
             steady = _steady(model, times, step_s, max(len(replicas), 1), rng)
             work.update(dict.fromkeys((g.uuid for g in replica.gpus), steady))
-            rows += _engine(replica, steady, step_s, rng)
+            rows += _engine(replica, steady, rng)
     rows += _gpus(world, work, step_s, rng, count)
-    rows += _hosts(scenario, end, times, step_s, rng, world)
+    rows += _hosts(scenario, times, step_s, rng, world)
     rows += _gateway(world, times, step_s, rng)
     kept = [(ls, vs) for ls, vs in rows if not _dropped(world, ls)]
     world.tsdb.add_block([ls for ls, _ in kept], times, np.array([vs for _, vs in kept]))
@@ -99,7 +98,7 @@ def _steady(
     return Steady(arrivals, noisy, token_s, prefill, ttft)
 
 
-def _engine(replica: Replica, steady: Steady, step_s: float, rng: np.random.Generator) -> Rows:
+def _engine(replica: Replica, steady: Steady, rng: np.random.Generator) -> Rows:
     traffic, spec = replica.model.traffic, replica.model.engine
     base = exposition.engine_base(replica.name, replica.ip, replica.model.name)
     n = steady.arrivals
@@ -254,7 +253,6 @@ def _smooth(values: Floats, steps: float) -> Floats:
 
 def _hosts(
     scenario: Scenario,
-    end: datetime,
     times: Floats,
     step_s: float,
     rng: np.random.Generator,

@@ -1,4 +1,4 @@
-"""Plays every node's kubelet: gives bound pods their GPUs, loads models, ends pods, beats hearts."""
+"""Plays every node's kubelet: gives pods their GPUs, loads models, ends pods, beats hearts."""
 
 from __future__ import annotations
 

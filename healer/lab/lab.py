@@ -22,15 +22,18 @@ class Lab:
         self.scenario = scenario
         self._tsdb = Tsdb()
         self.world = World(scenario, self._tsdb)
-        self.world.load_at_once(lambda _replica: None)
+        self.world.load_at_once()
         history.fill(self.world)
         self.world.advance(scenario.start)
-        self.prometheus_api = PrometheusApi(self._tsdb, lambda: self.world.now.timestamp())
+        self.prometheus_api = PrometheusApi(self._tsdb, self._now_s)
         self._setup_writes = len(self.world.api.write_log)
 
     @property
     def now(self) -> datetime:
         return self.world.now
+
+    def _now_s(self) -> float:
+        return self.world.now.timestamp()
 
     def advance(self, to: datetime) -> None:
         self.world.advance(to)

@@ -1,4 +1,4 @@
-"""The cluster's objects as somebody would have applied them: nodes, Deployments, Services, budgets."""
+"""The cluster's objects as somebody would have applied them: nodes, workloads, budgets."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def template(model: ModelSpec, tag: str, extra_args: tuple[str, ...]) -> Obj:
                         "requests": {GPU: str(model.gpus), "cpu": "8", "memory": "64Gi"},
                     },
                     "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}},
-                    "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+                    "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
                 }
             ],
             "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}],

@@ -17,6 +17,7 @@ from healer.lab.apiserver import Write
 from healer.lab.lab import Lab
 from healer.lab.scenario import Expectation, Scenario
 from healer.lab.world import Broken
+from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
 from healer.model.intent import Intent
 
@@ -52,6 +53,7 @@ class Observed:
 
     incidents: Sequence[Incident]
     intents: Sequence[Intent]
+    audit: Sequence[AuditEntry] = ()
 
 
 def changes(log: Sequence[Write]) -> list[tuple[Write, str, str]]:
@@ -106,7 +108,7 @@ def _fault(scenario: Scenario, lab: Lab, broken: Broken, observed: Observed) -> 
         and i.plan.remediation != "escalate"
         and not i.compensates
     ]
-    detected = min((i.opened_at for i in mine), default=None)
+    detected = min((_noticed(i, broken, observed) for i in mine), default=None)
     recovered = _recovered(lab, broken)
     hypotheses = _hypotheses(incident)
     right_cause = (
@@ -146,10 +148,35 @@ def _expected(scenario: Scenario, broken: Broken) -> Expectation | None:
 def _incidents_of(
     scenario: Scenario, broken: Broken, incidents: Sequence[Incident], lab: Lab
 ) -> list[Incident]:
-    """Incidents that opened while this fault was the newest."""
+    """Incidents that opened while this fault was the newest, or that it became a part of."""
     later = [b.at for b in lab.world.broken if b.at > broken.at]
     until = min(later, default=scenario.start + scenario.duration)
-    return [i for i in incidents if broken.at <= i.opened_at < until]
+    return [
+        i
+        for i in incidents
+        if broken.at <= i.opened_at < until or (i.opened_at < broken.at and _grew(i, broken, until))
+    ]
+
+
+def _grew(incident: Incident, broken: Broken, until: datetime) -> bool:
+    """Whether an incident that was open already took in symptoms of a later fault."""
+    symptoms = [f.since for f in incident.findings] + [e.at for e in incident.events]
+    still = incident.resolved_at is None or incident.resolved_at > broken.at
+    return still and any(broken.at <= at < until for at in symptoms)
+
+
+def _noticed(incident: Incident, broken: Broken, observed: Observed) -> datetime:
+    """When it opened; for one that was open already, when its diagnosis changed."""
+    if incident.opened_at >= broken.at:
+        return incident.opened_at
+    changed = [
+        entry.at
+        for entry in observed.audit
+        if entry.incident_id == incident.id
+        and entry.kind == "incident.diagnosed"
+        and entry.at >= broken.at
+    ]
+    return min(changed, default=incident.updated_at)
 
 
 def _best(incidents: Sequence[Incident], expected: Expectation | None) -> Incident | None:

@@ -1,8 +1,7 @@
-"""The simulated cluster in steps: controllers, kubelets, traffic, engines, GPUs, scrapes, faults."""
+"""The simulated cluster in steps: controllers, kubelets, traffic, engines, GPUs, faults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -109,13 +108,12 @@ class World:
                 self._scrape(self.now)
                 self._next_scrape += self.scenario.scrape
 
-    def load_at_once(self, start: Callable[[Replica], None]) -> None:
-        """Bring the first replicas up without waiting, each handed to `start`: the settled world."""
+    def load_at_once(self) -> None:
+        """Bring the first replicas up without waiting: the settled world."""
         self._controllers.step(self.now)
         self.kubelets.step(self.now)
         for replica in self.kubelets.replicas.values():
             replica.ready_at = self.now
-            start(replica)
         self.kubelets.step(self.now)
         self._controllers.step(self.now)
 
@@ -176,9 +174,7 @@ class World:
             share = min(0.9, 0.04 + 0.03 * busy.get(name, 0.0) + 0.01 * float(self._rng.random()))
             self._cpu_busy_s[name] = self._cpu_busy_s.get(name, 0.0) + share * CPUS * dt_s
 
-    def _serve_model(
-        self, model: ModelSpec, start_s: float, spent: dict[str, list[Work]]
-    ) -> None:
+    def _serve_model(self, model: ModelSpec, start_s: float, spent: dict[str, list[Work]]) -> None:
         replicas = self.kubelets.of(model.name)
         self._arrive(model, [r for r in replicas if r.ready], start_s, 1.0)
         for replica in replicas:

@@ -15,6 +15,7 @@ from healer.model.incident import Severity
 from healer.model.snapshot import Problem
 from healer.model.target import Kind
 
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One weighted question. What cannot be seen weighs nothing."""

@@ -7,7 +7,6 @@ import logging
 import socket
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -117,22 +116,16 @@ def test_a_server_that_never_answers_is_given_up_on() -> None:
             PrometheusMetrics(settings).names()
 
 
-def test_a_connection_cut_in_the_answer_is_temporary() -> None:
+def test_a_connection_cut_before_or_in_the_answer_is_temporary() -> None:
     def cut() -> Iterator[bytes]:
         yield b'{"status": "succ'
-        raise ConnectionResetError("cut")
-
-    @contextmanager
-    def server() -> Iterator[str]:
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            listening.listen()
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        raise ConnectionResetError
 
     with pytest.raises(Temporary):
         on(lambda _: Response(200, drop=True)).names()
-    with pytest.raises(Temporary):
-        answering(200, b'{"status": "succ').names()
+    for response in (Response(200, drop=True), Response(200, cut())):
+        with Server(lambda _, given=response: given) as server, pytest.raises(Temporary):
+            PrometheusMetrics(PrometheusSettings(url=server.url)).names()
 
 
 def test_each_failure_is_asked_once_only() -> None:
@@ -271,6 +264,23 @@ def test_pieces_of_a_long_range_meet_by_their_labels() -> None:
     assert found.values.shape == (3, 10_001)
     np.testing.assert_array_equal(found.values[:, 0], [1, 2, np.nan])
     np.testing.assert_array_equal(found.values[:, 10_000], [1, np.nan, 2])
+
+
+def test_a_short_query_is_a_get_and_a_long_one_a_form() -> None:
+    """Proxies cut long URLs, and some let only GET through."""
+    seen: list[Request] = []
+
+    def handler(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, json.dumps(success([], "vector")).encode())
+
+    metrics = on(handler)
+    metrics.instant("up")
+    metrics.instant("up + " * 2000 + "up")
+    short, long = seen
+    assert (short.method, short.param("query"), short.body) == ("GET", "up", b"")
+    assert (long.method, long.query) == ("POST", ())
+    assert long.body.startswith(b"query=up+%2B+up")
 
 
 def test_the_path_of_the_address_is_kept() -> None:

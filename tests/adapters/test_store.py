@@ -39,7 +39,11 @@ def store(file: Path) -> Iterator[SqlStore]:
 
 def entry(number: int) -> AuditEntry:
     return AuditEntry(
-        "plan.proposed", NOW, "healer", incident_id=f"inc-{number % 3}", message=f"entry {number}",
+        "plan.proposed",
+        NOW,
+        "healer",
+        incident_id=f"inc-{number % 3}",
+        message=f"entry {number}",
         detail={"n": number, "为": "什么"},
     )
 
@@ -64,9 +68,7 @@ def test_a_resolved_incident_is_no_longer_open(store: SqlStore) -> None:
 
 def test_pages_cover_every_incident_once_newest_first(store: SqlStore) -> None:
     for number in range(7):
-        store.put_incident(
-            builders.incident(f"inc-{number}", opened_at=builders.at(number // 2))
-        )
+        store.put_incident(builders.incident(f"inc-{number}", opened_at=builders.at(number // 2)))
     seen: list[str] = []
     cursor = None
     while True:
@@ -81,8 +83,13 @@ def test_pages_cover_every_incident_once_newest_first(store: SqlStore) -> None:
 def test_incidents_are_found_by_phase_cause_namespace_node_time_and_text(store: SqlStore) -> None:
     store.put_incident(builders.incident("a", diagnosis=builders.diagnosis()))
     store.put_incident(
-        builders.incident("b", targets=(builders.node(),), phase=Phase.RESOLVED,
-                          opened_at=builders.at(60), title="disk 100% full")
+        builders.incident(
+            "b",
+            targets=(builders.node(),),
+            phase=Phase.RESOLVED,
+            opened_at=builders.at(60),
+            title="disk 100% full",
+        )
     )
     ids = lambda **wanted: [i.id for i in store.incidents(**wanted).items]  # noqa: E731
     assert ids(phase=["resolved"]) == ["b"]
@@ -175,9 +182,7 @@ def test_pruning_forgets_ended_incidents_and_never_the_audit(store: SqlStore) ->
     assert store.verify_audit() == (1, "")
 
 
-def test_the_audit_chain_holds_over_many_appends_and_a_restart(
-    store: SqlStore, file: Path
-) -> None:
+def test_the_audit_chain_holds_over_many_appends_and_a_restart(store: SqlStore, file: Path) -> None:
     for number in range(20):
         store.record(entry(number), entry(number + 100))
     store.close()
@@ -254,5 +259,5 @@ def test_a_database_newer_than_the_program_is_refused(file: Path) -> None:
 
 
 def test_a_url_that_is_none_is_refused_with_its_value() -> None:
-    with pytest.raises(BadInput, match="store.url: 'nonsense'"):
+    with pytest.raises(BadInput, match=r"store\.url: 'nonsense'"):
         open_store("nonsense")

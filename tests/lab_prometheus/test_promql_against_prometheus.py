@@ -131,6 +131,31 @@ def test_a_range_vector_gives_its_raw_samples(query: str, api: PrometheusApi, ge
             assert _alike(found[labels], points), (form, dict(labels))
 
 
+LAST_BEFORE_GAP_S = START_S + 59 * 15
+
+
+@pytest.mark.parametrize("after_s", [0, 299.999, 300, 300.001])
+@pytest.mark.parametrize(
+    "query",
+    [
+        'gappy{kind="gap"}',
+        'count_over_time(gappy{kind="gap"}[5m])',
+        'rate(gappy{kind="gap"}[315s])',
+        'absent(gappy{kind="gap"})',
+        'last_over_time(gappy{kind="gap"}[5m:1m])',
+    ],
+)
+def test_an_edge_falls_on_the_same_side(
+    query: str, after_s: float, api: PrometheusApi, genuine: str
+) -> None:
+    form = {"query": query, "time": f"{LAST_BEFORE_GAP_S + after_s:.3f}"}
+    found = _points(_lab(api, "query", form)[1])
+    expected = _points(_genuine(genuine, "query", form)[1])
+    assert found.keys() == expected.keys()
+    for labels, points in expected.items():
+        assert _alike(found[labels], points)
+
+
 def test_a_string_is_answered_as_a_string(api: PrometheusApi, genuine: str) -> None:
     form = {"query": '"a string"', "time": "1772602000.5"}
     assert _lab(api, "query", form) == _genuine(genuine, "query", form)

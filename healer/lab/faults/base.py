@@ -23,7 +23,8 @@ class Fault(ABC):
         """Break it. Returns what was broken, as it is called in the cluster."""
 
     def end(self, world: World, target: str, now: datetime) -> None:
-        """Let go of it, for faults with a duration."""
+        """Let go of it, for faults with a duration. Most stay until they are healed."""
+        return
 
     def healed(self, world: World, broken: str) -> bool:
         """Whether nothing of it harms any more; asked only for scoring."""

@@ -66,8 +66,20 @@ def _count(groups: Groups, _: Floats, present: Bools) -> Floats:
     return groups.count(present).astype(np.float64)
 
 
+def _min(groups: Groups, values: Floats, present: Bools) -> Floats:
+    """`fmin` passes over NaN as Prometheus does, and so over absent cells."""
+    return groups.reduce(np.fmin, np.where(present, values, np.nan))
+
+
+def _max(groups: Groups, values: Floats, present: Bools) -> Floats:
+    return groups.reduce(np.fmax, np.where(present, values, np.nan))
+
+
 def _avg(groups: Groups, values: Floats, present: Bools) -> Floats:
-    return _sum(groups, values, present) / _count(groups, values, present)
+    """Exact where all are equal."""
+    low, high = _min(groups, values, present), _max(groups, values, present)
+    mean = _sum(groups, values, present) / _count(groups, values, present)
+    return np.where(low == high, low, mean)
 
 
 def _variance(groups: Groups, values: Floats, present: Bools) -> Floats:
@@ -76,21 +88,12 @@ def _variance(groups: Groups, values: Floats, present: Bools) -> Floats:
     return np.where(groups.count(present) == 1, 0.0, _avg(groups, off * off, present))
 
 
-def _extreme(ufunc: np.ufunc) -> Reduce:
-    """`fmin` and `fmax` pass over NaN as Prometheus does, and over absent cells likewise."""
-
-    def reduced(groups: Groups, values: Floats, present: Bools) -> Floats:
-        return groups.reduce(ufunc, np.where(present, values, np.nan))
-
-    return reduced
-
-
 REDUCTIONS: Mapping[str, Reduce] = {
     "sum": _sum,
     "count": _count,
     "avg": _avg,
-    "min": _extreme(np.fmin),
-    "max": _extreme(np.fmax),
+    "min": _min,
+    "max": _max,
     "stdvar": _variance,
     "stddev": lambda *given: np.sqrt(_variance(*given)),
     "group": lambda groups, _, present: np.ones((len(groups.keys), present.shape[1])),

@@ -48,6 +48,21 @@ def _sum(part: Part) -> Floats:
     return part.reduce(np.add, part.values)
 
 
+def _min(part: Part) -> Floats:
+    return part.reduce(np.fmin, part.values)
+
+
+def _max(part: Part) -> Floats:
+    return part.reduce(np.fmax, part.values)
+
+
+def _avg(part: Part) -> Floats:
+    """Exact where nothing changes: the last digit of a flat line must not flicker, or whoever
+    takes it for a counter sees resets."""
+    low = _min(part)
+    return np.where(low == _max(part), low, _sum(part) / part.window.sizes)
+
+
 def _count(part: Part) -> Floats:
     return np.tile(part.window.sizes.astype(np.float64), (len(part.values), 1))
 
@@ -55,7 +70,8 @@ def _count(part: Part) -> Floats:
 def _spread(part: Part) -> Floats:
     done = np.full((len(part.values), len(part.head)), np.nan)
     for steps, samples, _ in part.blocks():
-        done[:, steps] = samples.var(axis=-1)
+        # Around the first sample: what does not change has no spread at all.
+        done[:, steps] = (samples - samples[..., :1]).var(axis=-1)
     return done
 
 
@@ -78,9 +94,9 @@ FUNCTIONS: Mapping[str, tuple[Function, int]] = {
     "changes": (change.changes, 1),
     "sum_over_time": (_sum, 1),
     "count_over_time": (_count, 1),
-    "avg_over_time": (lambda part: _sum(part) / part.window.sizes, 1),
-    "min_over_time": (lambda part: part.reduce(np.fmin, part.values), 1),
-    "max_over_time": (lambda part: part.reduce(np.fmax, part.values), 1),
+    "avg_over_time": (_avg, 1),
+    "min_over_time": (_min, 1),
+    "max_over_time": (_max, 1),
     "last_over_time": (lambda part: part.at(part.tail), 1),
     "present_over_time": (lambda part: np.ones((len(part.values), len(part.head))), 1),
     "stdvar_over_time": (_spread, 1),
