@@ -136,8 +136,9 @@ class Seasonal(Detector):
         """Rows that began within the window and not long ago, (N,)."""
         there = np.isfinite(frame.values[rows])
         first = frame.times[np.argmax(there, axis=1)]
-        lately: NDArray[np.bool_] = frame.times[-1] - first < self.young.total_seconds()
-        return lately & (first > frame.times[0])
+        lately = frame.times[-1] - first < self.young.total_seconds()
+        young: NDArray[np.bool_] = lately & (first > frame.times[0])
+        return young
 
     def _cold(self, frame: Frame, grid: _Grid, rows: NDArray[np.intp]) -> Iterator[Finding]:
         """No record yet: against the row's own window, by robust deviations, never above page.

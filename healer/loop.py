@@ -25,7 +25,7 @@ from healer.model.rule import RuleBook
 from healer.model.snapshot import Problem, Snapshot
 from healer.ports import Clock, Store
 from healer.settings import LoopSettings
-from healer.stages.correlate import correlate
+from healer.stages.correlate import correlate, quiet_for
 from healer.stages.detect import Baselines, Detectors, detect
 from healer.stages.diagnose import diagnose_all
 from healer.stages.phase import is_actionable, settle, with_diagnosis
@@ -138,7 +138,7 @@ class Loop:
                 incident,
                 self.store.intents(incident_id=incident.id),
                 now,
-                self.settings.quiet_for,
+                quiet_for(incident, self.settings),
             )
             for incident in incidents
         )

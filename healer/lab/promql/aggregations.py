@@ -79,7 +79,7 @@ def _avg(groups: Groups, values: Floats, present: Bools) -> Floats:
     """Exact where all are equal."""
     low, high = _min(groups, values, present), _max(groups, values, present)
     mean = _sum(groups, values, present) / _count(groups, values, present)
-    return np.where(low == high, low, mean)
+    return np.where((low == high) & ~np.isnan(mean), low, mean)
 
 
 def _variance(groups: Groups, values: Floats, present: Bools) -> Floats:

@@ -59,8 +59,8 @@ def _max(part: Part) -> Floats:
 def _avg(part: Part) -> Floats:
     """Exact where nothing changes: the last digit of a flat line must not flicker, or whoever
     takes it for a counter sees resets."""
-    low = _min(part)
-    return np.where(low == _max(part), low, _sum(part) / part.window.sizes)
+    low, mean = _min(part), _sum(part) / part.window.sizes
+    return np.where((low == _max(part)) & ~np.isnan(mean), low, mean)
 
 
 def _count(part: Part) -> Floats:
