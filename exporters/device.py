@@ -9,6 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+STATES = ("ok", "lost", "reset_required", "error", "gone", "blocked")
+"""`lost`: off the bus. `error`: a call failed in a way that is no capability. `gone`: seen
+before, no longer listed. `blocked`: nobody knows, the driver does not come back."""
+
+DRIVER_STATES = ("ok", "no_driver", "mismatch", "error")
+"""`mismatch`: library and kernel driver are of different versions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -19,20 +26,39 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """A MIG instance, as dcgm-exporter labels it."""
+
+    uuid: str
+    number: str
+    profile: str
+    samples: Mapping[str, tuple[Sample, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One device at one moment. Absent is absent: a field without an answer has no entry."""
 
     uuid: str
     index: int
+    """The order may change at a reboot: a label for people, never identity."""
     pci_bus_id: str
     model: str
-    samples: Mapping[str, tuple[Sample, ...]]
+    samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     """By name of the reader."""
     state: str = "ok"
-    """`ok`, `lost`, `reset_required` or `error`."""
-    mig: tuple[str, ...] = ()
-    """UUIDs of its MIG instances."""
+    """One of STATES."""
+    detail: str = ""
+    """What the driver said where the state is not `ok`."""
+    vbios: str = ""
+    mig: bool = False
+    """Whether it is split; then its instances hold the pods, not the device."""
+    instances: tuple[Instance, ...] = ()
     pids: tuple[int, ...] = ()
+
+    @property
+    def answers(self) -> bool:
+        return bool(self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +69,19 @@ class Sweep:
     driver_version: str = ""
     library_version: str = ""
     state: str = "ok"
-    """`ok`, `no_driver`, `mismatch` (driver and library differ) or `error`."""
+    """One of DRIVER_STATES."""
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An edge the driver reported: an Xid on a device."""
+    """An Xid that one source reported."""
 
-    uuid: str
+    bus: str
+    """Where the device is, of `bus_key`: the kernel log knows no UUIDs."""
     code: int
+    at_s: float | None = None
+    """Seconds since the epoch, where the source says when; otherwise it is now."""
 
 
 class Driver(Protocol):
@@ -61,5 +90,16 @@ class Driver(Protocol):
     def sweep(self) -> Sweep: ...
 
     def wait_faults(self, timeout_ms: int) -> tuple[Fault, ...]:
-        """Faults since the last call, or none after the time-out. Has a thread of its own."""
+        """Faults since the last call, or none after the time-out. Has a thread of its own.
+
+        Raises anything where the driver has no events."""
         ...
+
+
+def bus_key(pci_bus_id: str) -> str:
+    """`00000000:9B:00.0` and `0000:9b:00` → `0000:9b:00`; other text as it is, in lower case."""
+    domain, _, rest = pci_bus_id.lower().partition(":")
+    try:
+        return f"{int(domain, 16):04x}:{rest.split('.')[0]}"
+    except ValueError:
+        return pci_bus_id.lower()

@@ -1,7 +1,8 @@
 """How each value is asked of NVML. Every reader may raise: the caller knows what that means.
 
 Field numbers and limits: NVIDIA's nvml.h. Power, energy and codec calls are missing on some
-cards, utilization under MIG: `NotSupported` is a capability, not a failure.
+cards, utilization under MIG: `NotSupported` is a capability, not a failure. The PCIe throughput
+call is not used: it blocks for 20 ms.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from typing import Any
 import pynvml as nv
 
 from exporters.device import Sample
+from exporters.links import LINK_READERS
+from exporters.probe import Probe
 
-Reader = Callable[[Any], tuple[Sample, ...]]
+Reader = Callable[[Probe], tuple[Sample, ...]]
 
 _MIB = 1024 * 1024
-_THROTTLE_FIELDS: Mapping[int, str] = {
+_THROTTLE: Mapping[int, str] = {
     nv.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP: "sw_power_cap",
     nv.NVML_FI_DEV_CLOCKS_EVENT_REASON_SYNC_BOOST: "sync_boost",
     nv.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN: "sw_thermal",
@@ -24,129 +27,216 @@ _THROTTLE_FIELDS: Mapping[int, str] = {
     nv.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN: "hw_power_brake",
 }
 """Nanosecond counters by reason."""
-_LINK_COUNTERS: Mapping[int, str] = {
-    nv.NVML_NVLINK_ERROR_DL_REPLAY: "replay",
-    nv.NVML_NVLINK_ERROR_DL_RECOVERY: "recovery",
-    nv.NVML_NVLINK_ERROR_DL_CRC_FLIT: "crc_flit",
-    nv.NVML_NVLINK_ERROR_DL_CRC_DATA: "crc_data",
+_PCIE_ERRORS: Mapping[int, str] = {
+    nv.NVML_FI_DEV_PCIE_COUNT_CORRECTABLE_ERRORS: "correctable",
+    nv.NVML_FI_DEV_PCIE_COUNT_NON_FATAL_ERROR: "non_fatal",
+    nv.NVML_FI_DEV_PCIE_COUNT_FATAL_ERROR: "fatal",
+    nv.NVML_FI_DEV_PCIE_COUNT_RECEIVER_ERROR: "receiver",
+    nv.NVML_FI_DEV_PCIE_COUNT_BAD_TLP: "bad_tlp",
+    nv.NVML_FI_DEV_PCIE_COUNT_BAD_DLLP: "bad_dllp",
+    nv.NVML_FI_DEV_PCIE_COUNT_NAKS_RECEIVED: "naks_received",
+    nv.NVML_FI_DEV_PCIE_COUNT_NAKS_SENT: "naks_sent",
+    nv.NVML_FI_DEV_PCIE_COUNT_UNSUPPORTED_REQ: "unsupported_request",
+    nv.NVML_FI_DEV_PCIE_COUNT_LCRC_ERROR: "lcrc",
+    nv.NVML_FI_DEV_PCIE_COUNT_LANE_ERROR: "lane",
 }
+_LOCATIONS: Mapping[int, str] = {
+    nv.NVML_MEMORY_LOCATION_L1_CACHE: "l1_cache",
+    nv.NVML_MEMORY_LOCATION_L2_CACHE: "l2_cache",
+    nv.NVML_MEMORY_LOCATION_DRAM: "dram",
+    nv.NVML_MEMORY_LOCATION_REGISTER_FILE: "register_file",
+    nv.NVML_MEMORY_LOCATION_TEXTURE_MEMORY: "texture_memory",
+    nv.NVML_MEMORY_LOCATION_TEXTURE_SHM: "texture_shm",
+    nv.NVML_MEMORY_LOCATION_CBU: "cbu",
+    nv.NVML_MEMORY_LOCATION_SRAM: "sram",
+}
+_ECC_KINDS: Mapping[int, str] = {
+    nv.NVML_MEMORY_ERROR_TYPE_CORRECTED: "corrected",
+    nv.NVML_MEMORY_ERROR_TYPE_UNCORRECTED: "uncorrected",
+}
+_SCALARS: Mapping[str, int] = {
+    "memory_temp_c": nv.NVML_FI_DEV_MEMORY_TEMP,
+    "recovery_action": nv.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION,
+    "retired_sbe": nv.NVML_FI_DEV_RETIRED_SBE,
+    "retired_dbe": nv.NVML_FI_DEV_RETIRED_DBE,
+    "retired_pending": nv.NVML_FI_DEV_RETIRED_PENDING,
+    "power_violation_ns": nv.NVML_FI_DEV_PERF_POLICY_POWER,
+    "thermal_violation_ns": nv.NVML_FI_DEV_PERF_POLICY_THERMAL,
+    "sync_boost_violation_ns": nv.NVML_FI_DEV_PERF_POLICY_SYNC_BOOST,
+    "board_limit_violation_ns": nv.NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT,
+    "low_util_violation_ns": nv.NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION,
+    "reliability_violation_ns": nv.NVML_FI_DEV_PERF_POLICY_RELIABILITY,
+    "nvlink_crc_flit": nv.NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL,
+    "nvlink_crc_data": nv.NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL,
+    "nvlink_replay": nv.NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL,
+    "nvlink_recovery": nv.NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL,
+}
+"""Readers that are one field."""
+
+FIELDS = tuple(dict.fromkeys([*_SCALARS.values(), *_THROTTLE, *_PCIE_ERRORS]))
+"""What `Probe` asks for at once."""
 
 
 def _one(value: float) -> tuple[Sample, ...]:
     return (Sample(float(value)),)
 
 
-def _field(handle: Any, number: int) -> tuple[Sample, ...]:
-    (item,) = nv.nvmlDeviceGetFieldValues(handle, [number])
-    nv._nvmlCheckReturn(item.nvmlReturn)  # each field carries its own return code
-    return _one(_field_value(item))
+def _field(number: int) -> Reader:
+    return lambda probe: _one(probe.field(number))
 
 
-def _field_value(item: Any) -> float:
-    """The member of NVML's union that the item's type names."""
-    member = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal"}
-    return float(getattr(item.value, member.get(item.valueType, "ullVal")))
+def _each_field(names: Mapping[int, str], label: str) -> Reader:
+    """One sample for each field that the card has. Raises NotSupported if it has none."""
+
+    def read(probe: Probe) -> tuple[Sample, ...]:
+        found: list[Sample] = []
+        for number, name in names.items():
+            try:
+                found.append(Sample(probe.field(number), {label: name}))
+            except nv.NVMLError_NotSupported:
+                continue
+        return _some(found)
+
+    return read
 
 
-def _memory(handle: Any) -> Any:
+def _some(found: list[Sample]) -> tuple[Sample, ...]:
+    if not found:
+        raise nv.NVMLError(nv.NVML_ERROR_NOT_SUPPORTED)
+    return tuple(found)
+
+
+def _memory_v2(handle: Any) -> Any:
     """Version 2 tells reserved from used, and counts it in `used`."""
     return nv.nvmlDeviceGetMemoryInfo(handle, version=nv.nvmlMemory_v2)
 
 
-def _fb_used(handle: Any) -> tuple[Sample, ...]:
-    info = _memory(handle)
-    return _one((info.used - info.reserved) / _MIB)
+def _temperature(handle: Any) -> Any:
+    return nv.nvmlDeviceGetTemperatureV(handle, nv.NVML_TEMPERATURE_GPU)
+
+
+def _temperature_v1(handle: Any) -> Any:
+    return nv.nvmlDeviceGetTemperature(handle, nv.NVML_TEMPERATURE_GPU)
+
+
+def _fb_used(probe: Probe) -> tuple[Sample, ...]:
+    info = probe.first(_memory_v2, nv.nvmlDeviceGetMemoryInfo)
+    return _one((info.used - getattr(info, "reserved", 0)) / _MIB)
+
+
+def _fb_free(probe: Probe) -> tuple[Sample, ...]:
+    return _one(probe.first(_memory_v2, nv.nvmlDeviceGetMemoryInfo).free / _MIB)
 
 
 def _rows(position: int) -> Reader:
-    return lambda handle: _one(nv.nvmlDeviceGetRemappedRows(handle)[position])
+    return lambda probe: _one(probe.ask(nv.nvmlDeviceGetRemappedRows)[position])
 
 
 def _ecc(error: int, counter: int) -> Reader:
-    return lambda handle: _one(nv.nvmlDeviceGetTotalEccErrors(handle, error, counter))
+    return lambda probe: _one(probe.ask(nv.nvmlDeviceGetTotalEccErrors, error, counter))
 
 
-def _throttle_ns(handle: Any) -> tuple[Sample, ...]:
-    items = nv.nvmlDeviceGetFieldValues(handle, list(_THROTTLE_FIELDS))
-    return tuple(
-        Sample(_field_value(item), {"reason": _THROTTLE_FIELDS[item.fieldId]})
-        for item in items
-        if item.nvmlReturn == nv.NVML_SUCCESS
-    )
-
-
-def _links(handle: Any, ask: Callable[[Any, int], tuple[Sample, ...]]) -> tuple[Sample, ...]:
+def _ecc_locations(probe: Probe) -> tuple[Sample, ...]:
     found: list[Sample] = []
-    for link in range(nv.NVML_NVLINK_MAX_LINKS):
-        try:
-            found += ask(handle, link)
-        except (nv.NVMLError_NotSupported, nv.NVMLError_InvalidArgument):
-            break  # links are numbered without holes: past the last one the driver says so
-    return tuple(found)
+    for kind, error in _ECC_KINDS.items():
+        for place, location in _LOCATIONS.items():
+            try:
+                count = probe.ask(
+                    nv.nvmlDeviceGetMemoryErrorCounter, kind, nv.NVML_VOLATILE_ECC, place
+                )
+            except (nv.NVMLError_NotSupported, nv.NVMLError_InvalidArgument):
+                continue  # no such memory on this card, or no such counter for it
+            found.append(Sample(float(count), {"error": error, "location": location}))
+    return _some(found)
 
 
-def _nvlink_active(handle: Any) -> tuple[Sample, ...]:
-    return _links(
-        handle,
-        lambda h, link: (Sample(float(nv.nvmlDeviceGetNvLinkState(h, link)), {"link": str(link)}),),
+def _sram_threshold(probe: Probe) -> tuple[Sample, ...]:
+    status = nv.c_nvmlEccSramErrorStatus_v1_t()
+    nv.nvmlDeviceGetSramEccErrorStatus(probe.handle, nv.byref(status))
+    return _one(status.bThresholdExceeded)
+
+
+def _fabric(probe: Probe) -> Any:
+    info = nv.c_nvmlGpuFabricInfo_v2_t()
+    nv.nvmlDeviceGetGpuFabricInfoV(probe.handle, nv.byref(info))
+    if info.state == nv.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED:
+        raise nv.NVMLError(nv.NVML_ERROR_NOT_SUPPORTED)
+    return info
+
+
+def _vgpu_license(probe: Probe) -> tuple[Sample, ...]:
+    info = probe.ask(nv.nvmlDeviceGetGridLicensableFeatures_v4)
+    features = info.gridLicensableFeatures[: info.licensableFeaturesCount]
+    return _one(any(feature.featureState for feature in features))
+
+
+def _processes(probe: Probe) -> Any:
+    # The plain name turns a missing function into an error that is no NVMLError.
+    return probe.first(
+        nv.nvmlDeviceGetComputeRunningProcesses_v3, nv.nvmlDeviceGetComputeRunningProcesses_v2
     )
 
 
-def _nvlink_errors(handle: Any) -> tuple[Sample, ...]:
-    def ask(h: Any, link: int) -> tuple[Sample, ...]:
-        return tuple(
-            Sample(
-                float(nv.nvmlDeviceGetNvLinkErrorCounter(h, link, number)),
-                {"link": str(link), "kind": kind},
-            )
-            for number, kind in _LINK_COUNTERS.items()
-        )
-
-    return _links(handle, ask)
+def running_pids(probe: Probe) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(int(p.pid) for p in _processes(probe)))
 
 
-def _process_memory(handle: Any) -> tuple[Sample, ...]:
-    processes = nv.nvmlDeviceGetComputeRunningProcesses(handle)
-    return tuple(
-        Sample(float(p.usedGpuMemory), {"pid": str(p.pid)})
-        for p in processes
-        if p.usedGpuMemory is not None
-    )
+def _process_memory(probe: Probe) -> tuple[Sample, ...]:
+    """By process: with MIG it may run in several instances. No memory known, no sample."""
+    used: dict[int, float] = {}
+    for process in _processes(probe):
+        if process.usedGpuMemory is not None:
+            used[process.pid] = used.get(process.pid, 0.0) + float(process.usedGpuMemory)
+    return tuple(Sample(value, {"pid": str(pid)}) for pid, value in used.items())
 
+
+_CORRECTED, _UNCORRECTED = (
+    nv.NVML_MEMORY_ERROR_TYPE_CORRECTED,
+    nv.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+)
 
 READERS: Mapping[str, Reader] = {
-    "sm_clock_mhz": lambda h: _one(nv.nvmlDeviceGetClockInfo(h, nv.NVML_CLOCK_SM)),
-    "sm_clock_max_mhz": lambda h: _one(nv.nvmlDeviceGetMaxClockInfo(h, nv.NVML_CLOCK_SM)),
-    "mem_clock_mhz": lambda h: _one(nv.nvmlDeviceGetClockInfo(h, nv.NVML_CLOCK_MEM)),
-    "gpu_temp_c": lambda h: _one(nv.nvmlDeviceGetTemperature(h, nv.NVML_TEMPERATURE_GPU)),
-    "memory_temp_c": lambda h: _field(h, nv.NVML_FI_DEV_MEMORY_TEMP),
-    "power_w": lambda h: _one(nv.nvmlDeviceGetPowerUsage(h) / 1000),
-    "power_limit_w": lambda h: _one(nv.nvmlDeviceGetEnforcedPowerLimit(h) / 1000),
-    "energy_mj": lambda h: _one(nv.nvmlDeviceGetTotalEnergyConsumption(h)),
-    "pcie_replays": lambda h: _one(nv.nvmlDeviceGetPcieReplayCounter(h)),
-    "gpu_util": lambda h: _one(nv.nvmlDeviceGetUtilizationRates(h).gpu),
-    "mem_copy_util": lambda h: _one(nv.nvmlDeviceGetUtilizationRates(h).memory),
-    "encoder_util": lambda h: _one(nv.nvmlDeviceGetEncoderUtilization(h)[0]),
-    "decoder_util": lambda h: _one(nv.nvmlDeviceGetDecoderUtilization(h)[0]),
-    "fb_free_mib": lambda h: _one(_memory(h).free / _MIB),
+    **{name: _field(number) for name, number in _SCALARS.items()},
+    **LINK_READERS,
+    "sm_clock_mhz": lambda p: _one(p.ask(nv.nvmlDeviceGetClockInfo, nv.NVML_CLOCK_SM)),
+    "sm_clock_max_mhz": lambda p: _one(p.ask(nv.nvmlDeviceGetMaxClockInfo, nv.NVML_CLOCK_SM)),
+    "mem_clock_mhz": lambda p: _one(p.ask(nv.nvmlDeviceGetClockInfo, nv.NVML_CLOCK_MEM)),
+    "gpu_temp_c": lambda p: _one(p.first(_temperature, _temperature_v1)),
+    "thermal_margin_c": lambda p: _one(p.ask(nv.nvmlDeviceGetMarginTemperature)),
+    "power_w": lambda p: _one(p.ask(nv.nvmlDeviceGetPowerUsage) / 1000),
+    "power_limit_w": lambda p: _one(p.ask(nv.nvmlDeviceGetEnforcedPowerLimit) / 1000),
+    "energy_mj": lambda p: _one(p.ask(nv.nvmlDeviceGetTotalEnergyConsumption)),
+    "pcie_replays": lambda p: _one(p.ask(nv.nvmlDeviceGetPcieReplayCounter)),
+    "pcie_errors": _each_field(_PCIE_ERRORS, "kind"),
+    "gpu_util": lambda p: _one(p.ask(nv.nvmlDeviceGetUtilizationRates).gpu),
+    "mem_copy_util": lambda p: _one(p.ask(nv.nvmlDeviceGetUtilizationRates).memory),
+    "encoder_util": lambda p: _one(p.ask(nv.nvmlDeviceGetEncoderUtilization)[0]),
+    "decoder_util": lambda p: _one(p.ask(nv.nvmlDeviceGetDecoderUtilization)[0]),
+    "fb_free_mib": _fb_free,
     "fb_used_mib": _fb_used,
-    "fb_reserved_mib": lambda h: _one(_memory(h).reserved / _MIB),
+    "fb_reserved_mib": lambda p: _one(p.ask(_memory_v2).reserved / _MIB),
     "remapped_correctable": _rows(0),
     "remapped_uncorrectable": _rows(1),
     "remap_pending": _rows(2),
     "remap_failure": _rows(3),
-    "ecc_sbe_volatile": _ecc(nv.NVML_MEMORY_ERROR_TYPE_CORRECTED, nv.NVML_VOLATILE_ECC),
-    "ecc_dbe_volatile": _ecc(nv.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nv.NVML_VOLATILE_ECC),
-    "ecc_sbe_aggregate": _ecc(nv.NVML_MEMORY_ERROR_TYPE_CORRECTED, nv.NVML_AGGREGATE_ECC),
-    "ecc_dbe_aggregate": _ecc(nv.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nv.NVML_AGGREGATE_ECC),
-    "recovery_action": lambda h: _field(h, nv.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION),
-    "throttle_reasons": lambda h: _one(nv.nvmlDeviceGetCurrentClocksEventReasons(h)),
-    "throttle_ns": _throttle_ns,
-    "pcie_generation": lambda h: _one(nv.nvmlDeviceGetCurrPcieLinkGeneration(h)),
-    "pcie_generation_max": lambda h: _one(nv.nvmlDeviceGetMaxPcieLinkGeneration(h)),
-    "pcie_width": lambda h: _one(nv.nvmlDeviceGetCurrPcieLinkWidth(h)),
-    "pcie_width_max": lambda h: _one(nv.nvmlDeviceGetMaxPcieLinkWidth(h)),
-    "nvlink_active": _nvlink_active,
-    "nvlink_errors": _nvlink_errors,
+    "ecc_sbe_volatile": _ecc(_CORRECTED, nv.NVML_VOLATILE_ECC),
+    "ecc_dbe_volatile": _ecc(_UNCORRECTED, nv.NVML_VOLATILE_ECC),
+    "ecc_sbe_aggregate": _ecc(_CORRECTED, nv.NVML_AGGREGATE_ECC),
+    "ecc_dbe_aggregate": _ecc(_UNCORRECTED, nv.NVML_AGGREGATE_ECC),
+    "ecc_by_location": _ecc_locations,
+    "sram_threshold": _sram_threshold,
+    "throttle_reasons": lambda p: _one(p.ask(nv.nvmlDeviceGetCurrentClocksEventReasons)),
+    "throttle_ns": _each_field(_THROTTLE, "reason"),
+    "pcie_generation": lambda p: _one(p.ask(nv.nvmlDeviceGetCurrPcieLinkGeneration)),
+    "pcie_generation_max": lambda p: _one(p.ask(nv.nvmlDeviceGetMaxPcieLinkGeneration)),
+    "pcie_width": lambda p: _one(p.ask(nv.nvmlDeviceGetCurrPcieLinkWidth)),
+    "pcie_width_max": lambda p: _one(p.ask(nv.nvmlDeviceGetMaxPcieLinkWidth)),
+    "fabric_state": lambda p: _one(_fabric(p).state),
+    "fabric_health_mask": lambda p: _one(_fabric(p).healthMask),
+    "vgpu_license": _vgpu_license,
     "process_memory_bytes": _process_memory,
 }
+"""By the name that a row of the metric table says."""
+
+INSTANCE_READERS = ("fb_free_mib", "fb_used_mib", "fb_reserved_mib")
+"""What a MIG instance tells of itself; the rest is the device's."""

@@ -56,6 +56,6 @@ class BadInput(HealerError):
         super().__init__(f"{where}: {shown}{expected}" if where else f"{shown}{expected}")
 
 
-def _short(value: object, limit: int = 80) -> str:
+def _short(value: object, limit: int = 160) -> str:
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -19,7 +19,7 @@ from healer.model.intent import OPEN_STATES, Intent, Outcome, State
 from healer.model.plan import Plan
 from healer.model.snapshot import Problem, Snapshot
 from healer.model.target import Kind
-from healer.model.verdict import Judgement
+from healer.model.verdict import Decision, Judgement, Verdict
 from healer.ports import Case, Guard, Remediation, Store
 from healer.settings import RemediationSettings
 from healer.stages import act
@@ -51,6 +51,7 @@ class Carries(Protocol):
     def advance(self, intent: Intent, judgement: Judgement) -> Intent: ...
     def conclude(self, intent: Intent, outcome: Outcome) -> Intent: ...
     def resume(self, intent: Intent) -> Intent: ...
+    def drop(self, intent: Intent, why: str) -> Intent: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,9 @@ class Healing:
             if after is not None and known.get(after.id) != after:
                 changed.append(after)
                 known[after.id] = after
+        for ended in self._drop_waiting(incidents, tuple(known.values())):
+            changed.append(ended)
+            known[ended.id] = ended
         undone = self._undo(incidents, snapshot, tuple(known.values()))
         changed += [after for after in undone if known.get(after.id) != after]
         return tuple(changed), tuple(problems)
@@ -125,9 +129,25 @@ class Healing:
             return intent if outcome is None else self.executor.conclude(intent, outcome)
         rest = _remaining(intent)
         judgement = self._judge(rest, incident, snapshot, history, intent)
+        if incident is not None and (why := _outdated(intent, incident)):
+            doubt = Verdict("diagnosis", Decision.DEFER, (why,))
+            judgement = dataclasses.replace(judgement, verdicts=(*judgement.verdicts, doubt))
         if intent.state is State.PLANNED:
             return self.executor.rejudge(intent, judgement, self.settings.approval_timeout)
         return self.executor.advance(intent, judgement)
+
+    def _drop_waiting(
+        self, incidents: tuple[Incident, ...], history: tuple[Intent, ...]
+    ) -> tuple[Intent, ...]:
+        """What still waits when its incident has ended must not act later, nor be approved."""
+        open_ = {i.id for i in incidents if i.is_open}
+        return tuple(
+            self.executor.drop(intent, "its incident has ended")
+            for intent in history
+            if intent.state in (State.PLANNED, State.APPROVED)
+            and not intent.compensates
+            and intent.plan.incident_id not in open_
+        )
 
     def _undo(
         self, incidents: tuple[Incident, ...], snapshot: Snapshot, history: tuple[Intent, ...]
@@ -166,6 +186,18 @@ class Healing:
             approved_by=intent.approved_by if intent else "",
         )
         return judge(wanted, case, self.guards)
+
+
+def _outdated(intent: Intent, incident: Incident) -> str:
+    """Why what was decided on no longer stands, for an intent of which nothing has been sent."""
+    if any(step.sent_at for step in intent.steps) or intent.plan.remediation == "escalate":
+        return ""
+    if incident.quiet_since is not None:
+        return "its symptoms have ceased"
+    leader = incident.diagnosis.leader if incident.diagnosis else None
+    if leader is None or leader.cause != intent.plan.cause:
+        return f"{leader.cause if leader else 'nothing'} leads now, not {intent.plan.cause}"
+    return ""
 
 
 def _remaining(intent: Intent) -> Plan:

@@ -50,13 +50,17 @@ class Executor:
         return self.advance(after, judgement)
 
     def advance(self, intent: Intent, judgement: Judgement) -> Intent:
-        """As many steps as go through now. Stops at the first that has to wait."""
+        """The next step, where it may go now; every further one is judged anew."""
         if intent.state not in (State.APPROVED, State.EXECUTING):
             return intent
         if judgement.decision is Decision.OBSERVE and intent.state is State.APPROVED:
             return self._rehearse(intent)
         if judgement.decision is not Decision.ALLOW:
-            return intent
+            after = act.held_up(intent, judgement, self._clock.now())
+            if after is not intent:
+                self._store.put_intent(after)
+                self._record(f"intent.{after.state}", after, after.note)
+            return after
         at = act.next_step(intent)
         if at is None or not act.may_retry(intent.steps[at], self._clock.now()):
             return intent

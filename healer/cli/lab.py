@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,8 +63,12 @@ def serve(
     kubernetes_port: Annotated[int, typer.Option(help="Port of the Kubernetes API.")] = 16443,
     speed: Annotated[float, typer.Option(help="Simulated seconds a second.", min=0.1)] = 1.0,
 ) -> None:
-    """Serve the cluster's two APIs, for kubectl, dashboards or a Healer of your own."""
-    cluster = Lab(load_scenario(find_scenario(scenario)))
+    """Serve the cluster's two APIs, for kubectl, dashboards or a Healer of your own.
+
+    The scenario begins at this moment, so whoever asks with a wall clock finds its samples.
+    """
+    wanted = load_scenario(find_scenario(scenario))
+    cluster = Lab(dataclasses.replace(wanted, start=datetime.now(UTC).replace(microsecond=0)))
     clock = AcceleratedClock(cluster.now, speed)
     with cluster.serve(prometheus_port, kubernetes_port) as (prometheus, kubernetes):
         err().print(f"prometheus {prometheus}\nkubernetes {kubernetes}")

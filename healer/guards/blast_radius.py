@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from healer.guards.common import active, allow, defer, deny
+from healer.guards.common import active, allow, defer, deny, unseen
 from healer.model.plan import Plan
-from healer.model.target import Kind
+from healer.model.target import Kind, Target
 from healer.model.topology import Topology
 from healer.model.verdict import Verdict
 from healer.ports import Case, Guard
@@ -27,13 +27,14 @@ class BlastRadius(Guard):
                 f"{at_work} plans are at work, {self.settings.max_concurrent} allowed",
             )
         verbs = {action.verb for action in plan.actions}
+        since = case.snapshot.now - self.settings.fresh_within
         if "cordon_node" in verbs:
-            return self._nodes(plan, topology)
+            return self._nodes(plan, topology, unseen(case.history, "cordon_node", since))
         if "evict_pod" in verbs:
-            return self._replicas(plan, topology)
+            return self._replicas(plan, topology, unseen(case.history, "evict_pod", since))
         return allow("blast_radius", "takes nothing out of service")
 
-    def _nodes(self, plan: Plan, topology: Topology) -> Verdict:
+    def _nodes(self, plan: Plan, topology: Topology, sent: frozenset[Target]) -> Verdict:
         pool = topology.fact(plan.target, "pool", "")
         nodes = [
             n
@@ -41,7 +42,7 @@ class BlastRadius(Guard):
             if n.facts.get("pool", "") == pool and n.facts.get("gpus_capacity")
         ]
         out = {n.target for n in nodes if n.facts.get("unschedulable") or not n.facts.get("ready")}
-        after = len(out | {plan.target})
+        after = len(out | (sent & {n.target for n in nodes}) | {plan.target})
         most = min(
             max(1, math.floor(len(nodes) * self.settings.max_unavailable_fraction)),
             self.settings.max_unavailable_nodes,
@@ -52,7 +53,7 @@ class BlastRadius(Guard):
             return defer("blast_radius", f"{after} of {len(nodes)} nodes would be out, {most} may")
         return allow("blast_radius", f"{after} of {len(nodes)} nodes out, {most} may")
 
-    def _replicas(self, plan: Plan, topology: Topology) -> Verdict:
+    def _replicas(self, plan: Plan, topology: Topology, sent: frozenset[Target]) -> Verdict:
         """Each pod by itself: evictions are sent one by one, and judged again before each."""
         for pod in plan.affected_pods:
             for owner in topology.related(pod, Kind.WORKLOAD)[:1]:
@@ -60,7 +61,7 @@ class BlastRadius(Guard):
                 if replicas is None:
                     return defer("blast_radius", f"the replicas of {owner} are unknown")
                 pods = topology.related(owner, Kind.POD)
-                ready = {p for p in pods if topology.fact(p, "ready")}
+                ready = {p for p in pods if topology.fact(p, "ready") and p not in sent - {pod}}
                 left = len(ready - {pod})
                 most = max(1, math.floor(replicas * self.settings.max_unavailable_fraction))
                 if pod in ready and replicas - left > most:

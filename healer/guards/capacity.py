@@ -67,10 +67,13 @@ def _free(topology: Topology, without: Target | None) -> list[int]:
 
 
 def _gpus_of_one(topology: Topology, workload: Target) -> int | None:
-    needs = {
-        int(topology.fact(p, "gpus_requested", 0)) for p in topology.related(workload, Kind.POD)
-    }
-    return max(needs) if needs else None
+    """None when unknown, which is not zero."""
+    stated = topology.fact(workload, "gpus_per_replica")
+    if stated is not None:
+        return int(stated)
+    needs = [topology.fact(p, "gpus_requested") for p in topology.related(workload, Kind.POD)]
+    known = [int(need) for need in needs if need is not None]
+    return max(known) if known and len(known) == len(needs) else None
 
 
 def _exhausted_budget(plan: Plan, topology: Topology) -> str:

@@ -61,6 +61,22 @@ def was_sent(intent: Intent) -> bool:
     return any(step.sent_at is not None for step in intent.steps)
 
 
+def unseen(history: Iterable[Intent], verb: str, since: datetime) -> frozenset[Target]:
+    """Targets of `verb` that were sent from `since` on: the view of the cluster may lag behind.
+
+    An answer that was lost counts as done; one that said no does not.
+    """
+    return frozenset(
+        step.action.target
+        for intent in history
+        for step in intent.steps
+        if step.action.verb == verb
+        and step.sent_at is not None
+        and step.sent_at >= since
+        and (step.receipt is None or step.receipt.ok)
+    )
+
+
 def active(history: Iterable[Intent]) -> list[Intent]:
     return [i for i in history if i.state in ACTIVE_STATES and i.plan.remediation != "escalate"]
 

@@ -61,7 +61,7 @@ def rejudged(
         state = State.APPROVED
     elif decision is Decision.APPROVE and expires is None:
         expires = now + approval_timeout
-    elif decision is Decision.DEFER and now - intent.created_at >= PATIENCE and expires is None:
+    elif decision is Decision.DEFER and _waited(intent, now):
         state, note = State.ABORTED, f"put off too long: {'; '.join(judgement.reasons)}"
     if (state, expires) == (intent.state, intent.expires_at) and _same(intent, judgement):
         return intent
@@ -73,6 +73,19 @@ def rejudged(
         verdicts=judgement.verdicts,
         updated_at=now,
     )
+
+
+def held_up(intent: Intent, judgement: Judgement, now: datetime) -> Intent:
+    """An approved or half done intent whose guards no longer allow it: it waits, not for ever."""
+    why = "; ".join(judgement.reasons)
+    if any(step.sent_at is not None for step in intent.steps):
+        begun = intent.executed_at or intent.updated_at
+        if now - begun < intent.plan.success.deadline:
+            return intent
+        return ended(intent, State.FAILED, f"not carried on in time: {why}", now)
+    if judgement.decision is Decision.DENY or now - intent.updated_at >= PATIENCE:
+        return ended(intent, State.ABORTED, why, now)
+    return intent
 
 
 def next_step(intent: Intent) -> int | None:
@@ -100,7 +113,8 @@ def answered(intent: Intent, at: int, receipt: Receipt, now: datetime) -> Intent
         state = State.EXECUTING if next_step(after) is not None else State.VERIFYING
         return dataclasses.replace(after, state=state, updated_at=now)
     if receipt.gone:
-        if at > 0:  # a later pod of a drain went by itself: that is what was wanted
+        if len(after.steps) > 1 and after.steps[at].action.verb == "evict_pod":
+            # one pod of a drain went by itself: that is what was wanted
             done = dataclasses.replace(receipt, ok=True)
             return answered(intent, at, done, now)
         return ended(after, State.ABORTED, f"no longer what was decided on: {receipt.detail}", now)
@@ -151,6 +165,13 @@ def ended(intent: Intent, state: State, note: str, now: datetime) -> Intent:
 
 def _with_step(intent: Intent, at: int, step: Step) -> Intent:
     return dataclasses.replace(intent, steps=(*intent.steps[:at], step, *intent.steps[at + 1 :]))
+
+
+def _waited(intent: Intent, now: datetime) -> bool:
+    """Whether it was put off too long; a person's yes is as patient as a plan, counted anew."""
+    if intent.expires_at is not None:
+        return bool(intent.approved_by) and now - intent.expires_at >= PATIENCE
+    return now - intent.created_at >= PATIENCE
 
 
 def _same(intent: Intent, judgement: Judgement) -> bool:

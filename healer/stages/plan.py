@@ -107,9 +107,12 @@ class _Asker:
 
 def _next_rung(asker: _Asker) -> Plan | None:
     mine, snapshot = asker.mine, asker.snapshot
-    if any(i.state is State.REHEARSED for i in mine):
-        return None  # observe mode has said its word on this incident
-    tried = {i.plan.remediation for i in mine if i.plan.remediation != "escalate"}
+    rehearsed = [i for i in mine if i.state is State.REHEARSED]
+    if any(i.plan.cause == asker.leader.cause for i in rehearsed):
+        return None  # observe mode has said its word on this cause
+    tried = {
+        i.plan.remediation for i in mine if i.plan.remediation != "escalate" and i not in rehearsed
+    }
     refusals = [i.note for i in mine if i.state is State.ABORTED and i.note]
     if len(tried) < asker.settings.max_rungs:
         for name in asker.leader.proposes:

@@ -39,23 +39,37 @@ def due(
         and intent.plan.undo
         and intent.id not in taken_back
         and intent.plan.incident_id not in open_incidents
-        for plan in _undo(intent, snapshot, settings)
+        and _rested_since(dropped := _dropped(history, intent), snapshot.now, settings)
+        for plan in _undo(intent, snapshot, settings, len(dropped))
     )
 
 
-def _undo(intent: Intent, snapshot: Snapshot, settings: RemediationSettings) -> Iterator[Plan]:
+def _dropped(history: Sequence[Intent], intent: Intent) -> tuple[Intent, ...]:
+    """Compensations of `intent` that were given up."""
+    return tuple(i for i in history if i.compensates == intent.id and i.state is State.ABORTED)
+
+
+def _rested_since(dropped: Sequence[Intent], now: datetime, settings: RemediationSettings) -> bool:
+    return all(now - i.updated_at >= settings.cooldown for i in dropped)
+
+
+def _undo(
+    intent: Intent, snapshot: Snapshot, settings: RemediationSettings, dropped: int
+) -> Iterator[Plan]:
     for action in intent.plan.undo:
         match action:
             case UncordonNode(target=node) if settings.uncordon:
                 if _node_is_well(node, snapshot) and _rested(intent, snapshot.now, settings):
                     uncordon = dataclasses.replace(action, cordon_id=intent.id)
-                    yield _plan(intent, uncordon, f"Uncordon {node}: its reason is gone")
+                    said = f"Uncordon {node}: its reason is gone"
+                    yield _plan(intent, uncordon, said, dropped)
             case ScaleWorkload(target=workload, replicas=replicas, was=ours) if (
                 settings.scale_back_after > timedelta(0)
             ):
                 quiet = snapshot.now - intent.updated_at >= settings.scale_back_after
                 if quiet and _load_is_gone(workload, replicas, ours, snapshot):
-                    yield _plan(intent, action, f"Scale {workload} back from {ours} to {replicas}")
+                    said = f"Scale {workload} back from {ours} to {replicas}"
+                    yield _plan(intent, action, said, dropped)
             case _:
                 pass
 
@@ -94,7 +108,7 @@ def _load_is_gone(workload: Target, replicas: int, ours: int, snapshot: Snapshot
     return sum(used) / replicas < BUSY
 
 
-def _plan(intent: Intent, action: Action, summary: str) -> Plan:
+def _plan(intent: Intent, action: Action, summary: str, dropped: int) -> Plan:
     return Plan(
         incident_id=intent.plan.incident_id,
         cause=intent.plan.cause,
@@ -105,5 +119,5 @@ def _plan(intent: Intent, action: Action, summary: str) -> Plan:
         risk=Risk.LOW,
         summary=summary,
         compensates=intent.id,
-        attempt=intent.plan.attempt + 1000,  # apart from the attempts at healing
+        attempt=intent.plan.attempt + 1000 + dropped,  # apart from the attempts at healing
     )
