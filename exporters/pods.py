@@ -1,92 +1,107 @@
 """GPU → pod, from the kubelet's pod-resources socket (v1, stable since Kubernetes 1.21).
 
-The messages are read by field number with a minimal protobuf reader, so no generated stub has to
-follow the kubelet's version. Device ids are GPU or MIG UUIDs; time slicing appends `::N`.
+Devices are matched by their own id, whatever the resource is called: a cluster may rename it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
+from exporters.protobuf import messages, text
 from healer.errors import Temporary
 
 SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
-RESOURCES = ("nvidia.com/", "amd.com/", "huawei.com/")
+_SERVICE = "/v1.PodResourcesLister/"
+_UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Holder:
     namespace: str
     pod: str
     container: str
+    pod_uid: str = ""
+    """The kubelet does not say; see `exporters.cgroups`."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        own = {"namespace": self.namespace, "pod": self.pod, "container": self.container}
+        if self.pod_uid:
+            own["pod_uid"] = self.pod_uid
+        return {name: value for name, value in own.items() if value}
 
 
-def holders(socket: Path = SOCKET, timeout_s: float = 2.0) -> Mapping[str, Holder]:
-    """Device id → who holds it. Raises Temporary when the kubelet does not answer properly."""
+@dataclass(frozen=True, slots=True)
+class Allotted:
+    """What the kubelet has given to whom."""
+
+    holders: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
+    """By device id: several where a GPU is shared in turns."""
+    allocatable: frozenset[str] = frozenset()
+    """Ids of whole GPUs that may be given; empty where the kubelet does not say."""
+
+
+def ask_kubelet(socket: Path = SOCKET, timeout_s: float = 5.0) -> Allotted:
+    """Raises Temporary when the kubelet does not answer, or not properly."""
     if not socket.exists():
-        return {}
-    options = (("grpc.default_authority", "localhost"),)  # the path percent-encoded is refused
-    with grpc.insecure_channel(f"unix://{socket}", options=options) as channel:
-        call = channel.unary_unary("/v1.PodResourcesLister/List")
+        raise Temporary(f"kubelet pod-resources: no socket at {socket}")
+    # A strict server refuses the percent-encoded path that would be the authority otherwise.
+    options = (("grpc.default_authority", "localhost"), ("grpc.enable_http_proxy", 0))
+    with grpc.insecure_channel(f"unix:{socket.absolute()}", options=options) as channel:
         try:
-            return parse(call(b"", timeout=timeout_s))
+            holders = parse_list(_call(channel, "List", timeout_s))
+            return Allotted(holders, _allocatable(channel, timeout_s))
         except grpc.RpcError as error:
-            raise Temporary(f"kubelet pod-resources: {error.code().name}") from error
+            raise Temporary(
+                f"kubelet pod-resources: {error.code().name}: {error.details()}"
+            ) from error
+        except ValueError as error:
+            raise Temporary(f"kubelet pod-resources: {error}") from error
 
 
-def parse(reply: bytes) -> Mapping[str, Holder]:
-    """ListPodResourcesResponse: pods=1{name=1 namespace=2 containers=3{name=1 devices=2{
-    resource_name=1 device_ids=2}}}. Raises Temporary on anything else."""
-    found: dict[str, Holder] = {}
-    for pod in _messages(reply, 1):
-        name, namespace = _text(pod, 1), _text(pod, 2)
-        for container in _messages(pod, 3):
-            holder = Holder(namespace, name, _text(container, 1))
-            for device in _messages(container, 2):
-                if _text(device, 1).startswith(RESOURCES):
-                    for identity in _messages(device, 2):
-                        found[identity.decode(errors="replace").split("::")[0]] = holder
-    return found
+def _call(channel: grpc.Channel, method: str, timeout_s: float) -> bytes:
+    reply: bytes = channel.unary_unary(_SERVICE + method)(b"", timeout=timeout_s)
+    return reply
 
 
-def _text(message: bytes, number: int) -> str:
-    return next((m.decode(errors="replace") for m in _messages(message, number)), "")
+def _allocatable(channel: grpc.Channel, timeout_s: float) -> frozenset[str]:
+    try:
+        return parse_allocatable(_call(channel, "GetAllocatableResources", timeout_s))
+    except grpc.RpcError as error:
+        if error.code() is _UNIMPLEMENTED:  # a kubelet before 1.28 with the gate off
+            return frozenset()
+        raise
 
 
-def _messages(message: bytes, number: int) -> Iterator[bytes]:
-    """Length-delimited fields of that number."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        match key & 7:
-            case 0:
-                _, at = _varint(message, at)
-            case 1:
-                at += 8
-            case 2:
-                size, at = _varint(message, at)
-                if at + size > len(message):
-                    raise Temporary("kubelet pod-resources: the answer is cut short")
-                if key >> 3 == number:
-                    yield message[at : at + size]
-                at += size
-            case 5:
-                at += 4
-            case wire:
-                raise Temporary(f"kubelet pod-resources: wire type {wire} is no protobuf")
+def parse_list(reply: bytes) -> dict[str, tuple[Holder, ...]]:
+    """ListPodResourcesResponse: pod_resources=1 {name=1 namespace=2 containers=3 {name=1
+    devices=2 {device_ids=2} dynamic_resources=5 {claim_resources=4 {device_name=4}}}}.
+
+    Raises ValueError on what is no such message.
+    """
+    found: dict[str, set[Holder]] = {}
+    for pod in messages(reply, 1):
+        namespace, name = text(pod, 2), text(pod, 1)
+        for container in messages(pod, 3):
+            holder = Holder(namespace, name, text(container, 1))
+            ids = [_plain(i) for device in messages(container, 2) for i in messages(device, 2)]
+            for claim in messages(container, 5):
+                ids += [text(resource, 4) for resource in messages(claim, 4)]
+            for identity in ids:
+                found.setdefault(identity, set()).add(holder)
+    return {identity: tuple(sorted(holders)) for identity, holders in found.items()}
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(message) and shift < 64:
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return value, at
-        shift += 7
-    raise Temporary("kubelet pod-resources: the answer is cut short")
+def parse_allocatable(reply: bytes) -> frozenset[str]:
+    """AllocatableResourcesResponse: devices=1 {device_ids=2}. Raises ValueError."""
+    ids = (_plain(i) for device in messages(reply, 1) for i in messages(device, 2))
+    return frozenset(identity for identity in ids if identity.startswith("GPU-"))
+
+
+def _plain(identity: bytes) -> str:
+    """Sharing in turns appends `::N` to the id of the device."""
+    return identity.decode().split("::")[0]

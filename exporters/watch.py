@@ -8,44 +8,63 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from exporters.device import Driver, Sweep
+from exporters import xids
+from exporters.device import Driver, Fault, Sweep
+from exporters.kernel_log import KernelLog
+from exporters.xids import XidLedger
+
+_LOG_EVERY_S = 1.0
+_OPEN_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is known now. Ages are seconds; `blocked_s` is 0 while the driver answers."""
 
-    sweep: Sweep | None
-    age_s: float
-    blocked_s: float
-    faults: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    """(uuid, Xid) → how often since start."""
-    fault_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    """(uuid, Xid) → seconds since the epoch of the last."""
+    sweep: Sweep | None = None
+    age_s: float = 0.0
+    blocked_s: float = 0.0
+    xids: tuple[xids.Seen, ...] = ()
+    last_codes: Mapping[str, int] = field(default_factory=dict)
+    """By place on the bus: the newest Xid."""
+    answered_s: Mapping[str, float] = field(default_factory=dict)
+    """By UUID: when it last answered well, in seconds since the epoch."""
     most_gpus: int = 0
-    """The most devices ever seen: what the node should have."""
+    """The most devices ever seen at once: what the node should have at least."""
+    sources: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each source of Xids can be listened to."""
 
 
 class Watch:
-    """Two daemon threads: one sweeps, one waits for faults."""
+    """Daemon threads: one sweeps, one waits for events, one reads the kernel's log."""
 
-    def __init__(self, driver: Driver, every_s: float = 5.0, deadline_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        every_s: float = 5.0,
+        deadline_s: float = 10.0,
+        open_log: Callable[[], KernelLog] | None = None,
+    ) -> None:
         self._driver, self._every_s, self._deadline_s = driver, every_s, deadline_s
+        self._open_log = open_log
         self._lock = threading.Lock()
         self._sweep: Sweep | None = None
         self._swept_at = self._began_at = 0.0
         self._running = False
-        self._faults: Counter[tuple[str, int]] = Counter()
-        self._fault_at: dict[tuple[str, int], float] = {}
+        self._answered: dict[str, float] = {}
         self._most = 0
+        self._ledger = XidLedger()
+        self._sources: dict[str, bool] = {}
         self._stop = threading.Event()
 
     def start(self) -> None:
-        for job in (self._sweep_for_ever, self._listen_for_ever):
+        jobs = [self._sweep_for_ever, self._listen_for_ever]
+        if self._open_log is not None:
+            jobs.append(self._read_log_for_ever)
+        for job in jobs:
             threading.Thread(target=job, daemon=True, name=job.__name__.strip("_")).start()
 
     def stop(self) -> None:
@@ -54,10 +73,15 @@ class Watch:
     def sweep_once(self) -> None:
         with self._lock:
             self._running, self._began_at = True, time.monotonic()
-        sweep = self._driver.sweep()
+        try:
+            sweep = self._driver.sweep()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next sweep tries again
+            sweep = Sweep((), state="error", detail=f"{type(error).__name__}: {error}")
+        now = time.time()
         with self._lock:
             self._running, self._sweep, self._swept_at = False, sweep, time.monotonic()
             self._most = max(self._most, len(sweep.readings))
+            self._answered |= {r.uuid: now for r in sweep.readings if r.state == "ok"}
 
     def seen(self) -> Seen:
         with self._lock:
@@ -67,9 +91,11 @@ class Watch:
                 sweep=self._sweep,
                 age_s=now - self._swept_at if self._sweep else 0.0,
                 blocked_s=running_s if running_s > self._deadline_s else 0.0,
-                faults=dict(self._faults),
-                fault_at=dict(self._fault_at),
+                xids=self._ledger.seen(),
+                last_codes=self._ledger.last_codes(),
+                answered_s=dict(self._answered),
                 most_gpus=self._most,
+                sources=dict(self._sources),
             )
 
     def _sweep_for_ever(self) -> None:
@@ -81,10 +107,34 @@ class Watch:
         while not self._stop.is_set():
             try:
                 faults = self._driver.wait_faults(1000)
-            except Exception:  # noqa: BLE001  # a driver without events; the sweep says why
+            except Exception:  # noqa: BLE001  # a driver without events; the source says so
+                self._sources["nvml"] = False
                 self._stop.wait(self._every_s)
                 continue
-            with self._lock:
-                for fault in faults:
-                    self._faults[fault.uuid, fault.code] += 1
-                    self._fault_at[fault.uuid, fault.code] = time.time()
+            self._sources["nvml"] = True
+            self._record("nvml", faults)
+
+    def _read_log_for_ever(self) -> None:
+        assert self._open_log is not None
+        while not self._stop.is_set():
+            try:
+                log = self._open_log()
+            except OSError:
+                self._sources["kernel_log"] = False
+                self._stop.wait(_OPEN_AGAIN_S)
+                continue
+            self._sources["kernel_log"] = True
+            try:
+                while not self._stop.is_set():
+                    self._record("kernel_log", tuple(log.faults()))
+                    self._stop.wait(_LOG_EVERY_S)
+            except OSError:
+                self._sources["kernel_log"] = False
+            finally:
+                log.close()
+            self._stop.wait(_OPEN_AGAIN_S)
+
+    def _record(self, source: str, faults: tuple[Fault, ...]) -> None:
+        now = time.time()
+        for fault in faults:
+            self._ledger.record(source, fault, now)

@@ -6,11 +6,12 @@ the two HTTP clients handed in.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import structlog
@@ -40,7 +41,7 @@ from healer.model.audit import AuditEntry
 from healer.model.report import Report
 from healer.model.snapshot import Snapshot
 from healer.plugins import make, names
-from healer.ports import Clock, Cluster, Hands, Metrics, Remediation
+from healer.ports import Clock, Cluster, Hands, Metrics, Remediation, Remembers
 from healer.server.charts import Chart, charts_of
 from healer.server.deps import Health, ServerDeps
 from healer.settings import RemediationSettings, Settings
@@ -49,13 +50,21 @@ from healer.stages.detect import Detectors
 log = structlog.get_logger("healer")
 
 
+HEALTHY = "healthy_revisions"
+"""Key in the store: what was seen healthy must outlive a restart in the middle of a bad rollout."""
+
+
+class WatchedCluster(Cluster, Remembers, Protocol):
+    """A cluster, and what was learned of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What an App is connected to."""
 
     clock: Clock
     metrics: Metrics
-    cluster: Cluster
+    cluster: WatchedCluster
     hands: Hands
     store: SqlStore
 
@@ -142,10 +151,14 @@ class App:
                 message=f"mode {self.settings.remediation.mode}",
             )
         )
+        self.world.cluster.trust_revisions(frozenset(json.loads(self.store.get(HEALTHY) or "[]")))
         self.healing.resume()
 
     def tick(self) -> Report:
+        known = self.world.cluster.healthy_revisions()
         report = self.loop.tick()
+        if (now_known := self.world.cluster.healthy_revisions()) != known:
+            self.store.put(HEALTHY, json.dumps(sorted(now_known)))
         with self._lock:
             self._report = report
         self.telemetry.ticked(report)

@@ -225,6 +225,18 @@ class Cluster(Protocol):
         ...
 
 
+class Remembers(Protocol):
+    """A cluster adapter that learns what a single look does not show."""
+
+    def healthy_revisions(self) -> frozenset[str]:
+        """UIDs of the revisions that were seen healthy."""
+        ...
+
+    def trust_revisions(self, uids: frozenset[str]) -> None:
+        """What was known of them before a restart."""
+        ...
+
+
 class Hands(Protocol):
     """The write side. Every call carries UID and resourceVersion; none is ever retried here."""
 

@@ -55,13 +55,15 @@ class Executor:
             return intent
         if judgement.decision is Decision.OBSERVE and intent.state is State.APPROVED:
             return self._rehearse(intent)
+        at = act.next_step(intent)
+        if at is not None and act.is_unanswered(intent.steps[at]):
+            return self._read_back(intent, at)
         if judgement.decision is not Decision.ALLOW:
             after = act.held_up(intent, judgement, self._clock.now())
             if after is not intent:
                 self._store.put_intent(after)
                 self._record(f"intent.{after.state}", after, after.note)
             return after
-        at = act.next_step(intent)
         if at is None or not act.may_retry(intent.steps[at], self._clock.now()):
             return intent
         return self._send(intent, at)
@@ -77,8 +79,7 @@ class Executor:
         at = act.next_step(intent)
         if intent.state is not State.EXECUTING or at is None:
             return intent
-        step = intent.steps[at]
-        if step.sent_at is None or step.receipt is not None:
+        if not act.is_unanswered(intent.steps[at]):
             return intent
         return self._read_back(intent, at)
 

@@ -19,6 +19,12 @@ class NoCluster:
     def view(self) -> ClusterView:
         return ClusterView(Topology(complete=False))
 
+    def healthy_revisions(self) -> frozenset[str]:
+        return frozenset()
+
+    def trust_revisions(self, uids: frozenset[str]) -> None:
+        """Nothing is rolled back here."""
+
     def denied(self) -> Mapping[str, str]:
         return dict.fromkeys(VERBS, REASON)
 

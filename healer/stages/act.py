@@ -125,6 +125,11 @@ def answered(intent: Intent, at: int, receipt: Receipt, now: datetime) -> Intent
     return ended(after, State.FAILED, receipt.detail, now)
 
 
+def is_unanswered(step: Step) -> bool:
+    """Whether it may have been carried out without our knowing: after a crash, or a lost write."""
+    return step.sent_at is not None and step.receipt is None
+
+
 def may_retry(step: Step, now: datetime) -> bool:
     """Whether a step that was answered `later` may be sent again: it changed nothing."""
     receipt = step.receipt

@@ -49,6 +49,12 @@ class KubernetesCluster:
     def denied(self) -> Mapping[str, str]:
         return self._permissions.denied()
 
+    def healthy_revisions(self) -> frozenset[str]:
+        return self.memory.remembered.healthy
+
+    def trust_revisions(self, uids: frozenset[str]) -> None:
+        self.memory.trust(uids)
+
     def view(self) -> ClusterView:
         now = self._clock.now()
         failed: dict[str, str] = {}

@@ -1,0 +1,86 @@
+"""Xids from the kernel's log: history since boot, and those that NVML never reported.
+
+/dev/kmsg gives one record a read: `priority,sequence,microseconds,flags;text`. Lines as dmesg
+prints them are understood too. Whatever is no Xid line, binary noise included, is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.device import Fault, bus_key
+
+KMSG = Path("/dev/kmsg")
+_RECORD_BYTES = 8192
+"""The kernel refuses to hand a record to a smaller buffer."""
+_XID = re.compile(
+    r"NVRM: Xid \((?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2})(?:\.\d)?\): "
+    r"(?P<code>\d{1,5})\b"
+)
+_KMSG = re.compile(r"(?P<priority>\d+),\d+,(?P<us>\d+),[^;]*;")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record's text, and its age on the kernel's clock where the record says it."""
+
+    text: str
+    since_boot_s: float | None = None
+    by_kernel: bool = True
+    """Programs may write into the log too, and are not believed."""
+
+
+def parse_record(raw: bytes) -> Line:
+    text = raw.decode("utf-8", errors="replace")
+    head = _KMSG.match(text)
+    if head is None:
+        return Line(text)
+    # The upper bits of the priority are the facility; the kernel's is 0.
+    return Line(text[head.end() :], int(head["us"]) / 1e6, int(head["priority"]) < 8)
+
+
+def xid_of(line: Line, booted_s: float) -> Fault | None:
+    """booted_s: when the kernel's clock was zero, in seconds since the epoch."""
+    found = _XID.search(line.text) if line.by_kernel else None
+    if found is None:
+        return None
+    at = None if line.since_boot_s is None else booted_s + line.since_boot_s
+    return Fault(bus_key(found["bus"]), int(found["code"]), at)
+
+
+class KernelLog:
+    """Raises OSError on opening where it may not be read (root, or CAP_SYSLOG)."""
+
+    def __init__(self, path: Path = KMSG) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._booted_s = time.time() - time.monotonic()
+        self._rest = b""
+
+    def faults(self) -> Iterator[Fault]:
+        """Those since the last call; the first call tells the history. Raises OSError."""
+        for raw in self._records():
+            fault = xid_of(parse_record(raw), self._booted_s)
+            if fault is not None:
+                yield fault
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _records(self) -> Iterator[bytes]:
+        """A read is one record of /dev/kmsg, or a piece of a plain file."""
+        while True:
+            try:
+                chunk = os.read(self._file, _RECORD_BYTES)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                continue  # records were overwritten before we came; the next read goes on
+            if not chunk:
+                return
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            yield from lines

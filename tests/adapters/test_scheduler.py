@@ -1,0 +1,68 @@
+"""Jobs run on their own, fail aloud, and can be asked to come early."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+from healer.adapters.scheduler import Jobs
+
+SOON_S = 10.0
+
+
+def test_a_job_that_raises_is_told_and_the_others_go_on() -> None:
+    told: list[tuple[str, str]] = []
+    heard, ran = threading.Event(), threading.Event()
+
+    def failed(job: str, reason: str, _error: BaseException | None) -> None:
+        told.append((job, reason))
+        heard.set()
+
+    def broken() -> None:
+        raise RuntimeError("no")
+
+    jobs = Jobs(failed)
+    jobs.every("broken", timedelta(hours=1), broken)
+    jobs.every("good", timedelta(hours=1), ran.set)
+    jobs.start()
+    try:
+        assert heard.wait(SOON_S)
+        assert ran.wait(SOON_S)
+    finally:
+        jobs.stop()
+    assert told == [("broken", "error")]
+
+
+def test_a_nudged_job_does_not_wait_for_its_turn() -> None:
+    runs = threading.Semaphore(0)
+    jobs = Jobs(lambda *_: None)
+    jobs.every("tick", timedelta(hours=1), runs.release)
+    jobs.start()
+    try:
+        assert runs.acquire(timeout=SOON_S)
+        jobs.nudge("tick")
+        assert runs.acquire(timeout=SOON_S)
+        assert jobs.alive
+    finally:
+        jobs.stop()
+    assert not jobs.alive
+
+
+def test_stopping_waits_for_the_job_that_runs() -> None:
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        may_end.wait(SOON_S)
+        ended.set()
+
+    jobs = Jobs(lambda *_: None)
+    jobs.every("slow", timedelta(hours=1), slow)
+    jobs.start()
+    assert begun.wait(SOON_S)
+    stopper = threading.Thread(target=jobs.stop)
+    stopper.start()
+    assert not ended.is_set()
+    may_end.set()
+    stopper.join(SOON_S)
+    assert ended.is_set()
