@@ -17,6 +17,8 @@ LABEL org.opencontainers.image.title="healer" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/healer /opt/healer
 ENV PATH=/opt/healer/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
+# Where the default store lies; a volume in a cluster.
+RUN install -d -o 65532 -g 65532 /var/lib/healer
 USER 65532:65532
 WORKDIR /var/lib/healer
 EXPOSE 8088 9401

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from exporters.device import Reading, Sweep
+from exporters import cgroups
+from exporters.device import DRIVER_STATES, STATES, Reading, Sweep, bus_key
 from exporters.exposition import Family
-from exporters.pods import Holder
+from exporters.naming import Naming
+from exporters.pods import Allotted
+from exporters.readers import INSTANCE_READERS
 from exporters.table import Row
 from exporters.watch import Seen
 
-STATES = ("ok", "lost", "reset_required", "error")
+LAST_XID = "DCGM_FI_DEV_XID_ERRORS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,96 +23,128 @@ class Exposition:
 
     rows: tuple[Row, ...]
     seen: Callable[[], Seen]
-    holders: Callable[[], Mapping[str, Holder]]
+    allotted: Callable[[], tuple[Allotted, bool]]
     hostname: str
     extras_only: bool = False
+    uid_of: Callable[[int], str] = cgroups.pod_uid
 
-    def collect(self) -> Iterable[Family]:
+    def collect(self) -> Iterator[Family]:
         seen = self.seen()
+        allotted, kubelet_answers = self.allotted()
         sweep = seen.sweep or Sweep(())
-        held = self.holders()
+        naming = Naming(self.hostname, sweep.driver_version, allotted.holders, self.uid_of)
+        # Values from before the driver stopped answering would pass for fresh ones.
+        fresh = () if seen.blocked_s else sweep.readings
         for row in self.rows:
             if row.extra or not self.extras_only:
-                family = Family(row.name, row.type, row.help)
-                for reading in sweep.readings:
-                    base = self._labels(reading, sweep, held)
-                    for sample in reading.samples.get(row.read, ()):
-                        family.add(sample.value, base | dict(sample.labels))
-                if family.samples:
-                    yield family
-        yield from self._states(sweep, held)
-        yield from self._faults(seen, sweep, held)
-        yield from self._node(seen, sweep)
+                yield _of_row(row, fresh, naming)
+        yield from self._xids(seen, sweep, naming)
+        yield from _devices(seen, sweep, naming)
+        yield from self._node(seen, sweep, len(allotted.allocatable), kubelet_answers)
 
-    def _labels(self, reading: Reading, sweep: Sweep, held: Mapping[str, Holder]) -> dict[str, str]:
-        labels = {
-            "gpu": str(reading.index),
-            "UUID": reading.uuid,
-            "pci_bus_id": reading.pci_bus_id,
-            "device": f"nvidia{reading.index}",
-            "modelName": reading.model,
-            "Hostname": self.hostname,
-            "DCGM_FI_DRIVER_VERSION": sweep.driver_version,
-        }
-        for identity in (reading.uuid, *reading.mig):
-            if holder := held.get(identity):
-                return labels | {
-                    "namespace": holder.namespace,
-                    "pod": holder.pod,
-                    "container": holder.container,
-                }
-        return labels
-
-    def _states(self, sweep: Sweep, held: Mapping[str, Holder]) -> Iterable[Family]:
-        family = Family("healer_gpu_state", "gauge", "1 for the state the device is in.")
-        for reading in sweep.readings:
-            for state in STATES:
-                labels = self._labels(reading, sweep, held) | {"state": state}
-                family.add(float(reading.state == state), labels)
-        yield family
-
-    def _faults(self, seen: Seen, sweep: Sweep, held: Mapping[str, Holder]) -> Iterable[Family]:
-        total = Family("healer_gpu_xid_errors_total", "counter", "Xid errors by code since start.")
+    def _xids(self, seen: Seen, sweep: Sweep, naming: Naming) -> Iterator[Family]:
+        by_bus = {bus_key(r.pci_bus_id): r for r in sweep.readings}
+        if not self.extras_only:
+            newest = Family(LAST_XID, "gauge", "Value of the last XID error encountered.")
+            for bus, reading in by_bus.items():
+                code = seen.last_codes.get(bus, 0)
+                newest.add(float(code), naming.device(reading) | {"err_code": str(code)})
+            yield newest
+        total = Family("healer_gpu_xid_errors_total", "counter", "Xids by code since boot.")
+        bursts = Family(
+            "healer_gpu_xid_bursts_total", "counter", "Xids, repeats within 3 minutes as one."
+        )
         last = Family(
             "healer_gpu_xid_last_seen_timestamp_seconds", "gauge", "When the Xid was last seen."
         )
-        known = {reading.uuid: reading for reading in sweep.readings}
-        for (uuid, code), count in seen.faults.items():
-            reading = known.get(uuid)
-            base = (
-                self._labels(reading, sweep, held)
-                if reading
-                else {
-                    "UUID": uuid,
-                    "Hostname": self.hostname,
-                }
-            )
-            labels = base | {"xid": str(code)}
-            total.add(count, labels)
-            last.add(seen.fault_at[uuid, code], labels)
-        yield total
-        yield last
+        for xid in seen.xids:
+            known = by_bus.get(xid.bus)
+            # A device that nobody ever saw alive has no UUID, only a place.
+            where = {"pci_bus_id": xid.bus, "Hostname": self.hostname}
+            labels = (naming.device(known) if known else where) | {"xid": str(xid.code)}
+            total.add(xid.count, labels)
+            bursts.add(xid.bursts, labels)
+            last.add(xid.last_s, labels)
+        yield from (total, bursts, last)
 
-    def _node(self, seen: Seen, sweep: Sweep) -> Iterable[Family]:
+    def _node(
+        self, seen: Seen, sweep: Sweep, allocatable: int, kubelet_answers: bool
+    ) -> Iterator[Family]:
         host = {"Hostname": self.hostname}
-        for name, text, value in (
-            (
-                "healer_gpu_present",
-                "GPUs that answer now.",
-                sum(r.state in ("ok", "error") for r in sweep.readings),
-            ),
-            ("healer_gpu_expected", "The most GPUs seen since start.", seen.most_gpus),
+        values: list[tuple[str, str, float]] = [
             (
                 "healer_gpu_driver_blocked",
-                "Seconds a driver call has been blocked; 0 if it answers.",
+                "Seconds that a driver call has not come back; 0 while the driver answers.",
                 seen.blocked_s,
             ),
-            ("healer_gpu_sweep_age_seconds", "Age of the values on this page.", seen.age_s),
-        ):
+            (
+                "healer_gpu_kubelet_up",
+                "Whether the kubelet answered who holds which GPU.",
+                float(kubelet_answers),
+            ),
+        ]
+        if seen.sweep is not None:
+            values.append(("healer_gpu_sweep_age_seconds", "Age of this page.", seen.age_s))
+            if not seen.blocked_s:
+                present = sum(reading.answers for reading in sweep.readings)
+                values.append(("healer_gpu_present", "GPUs that answer now.", present))
+        if seen.sweep is not None or allocatable:
+            values.append(
+                (
+                    "healer_gpu_expected",
+                    "The most GPUs seen since start, or that the kubelet may give.",
+                    max(seen.most_gpus, allocatable),
+                )
+            )
+        for name, text, value in values:
             family = Family(name, "gauge", text)
-            family.add(float(value), host)
+            family.add(value, host)
             yield family
-        state = Family("healer_gpu_driver_state", "gauge", "1 for the state of the driver.")
-        for name in ("ok", "no_driver", "mismatch", "error"):
-            state.add(float(sweep.state == name), host | {"state": name})
-        yield state
+        if seen.sweep is not None:
+            state = Family("healer_gpu_driver_state", "gauge", "1 for the state of the driver.")
+            for name in DRIVER_STATES:
+                state.add(float(sweep.state == name), host | {"state": name})
+            yield state
+        source = Family(
+            "healer_gpu_xid_source_up", "gauge", "Whether a source of Xids can be listened to."
+        )
+        for name, up in seen.sources.items():
+            source.add(float(up), host | {"source": name})
+        yield source
+
+
+def _of_row(row: Row, readings: Iterable[Reading], naming: Naming) -> Family:
+    family = Family(row.name, row.type, row.help)
+    for reading in readings:
+        # With instances the device's own value would count the same memory twice.
+        if reading.instances and row.read in INSTANCE_READERS:
+            for part in reading.instances:
+                base = naming.instance(reading, part)
+                for sample in part.samples.get(row.read, ()):
+                    family.add(sample.value, base)
+            continue
+        base = naming.device(reading)
+        for sample in reading.samples.get(row.read, ()):
+            family.add(sample.value, {**base, **sample.labels} if sample.labels else base)
+    return family
+
+
+def _devices(seen: Seen, sweep: Sweep, naming: Naming) -> Iterator[Family]:
+    state = Family("healer_gpu_state", "gauge", "1 for the state the device is in.")
+    info = Family("healer_gpu_info", "gauge", "Versions, as labels.")
+    held = Family("healer_gpu_holder", "gauge", "1 for every container that holds the GPU.")
+    answered = Family(
+        "healer_gpu_last_answer_timestamp_seconds", "gauge", "When the GPU last answered well."
+    )
+    for reading in sweep.readings:
+        labels = naming.device(reading)
+        now = "blocked" if seen.blocked_s else reading.state
+        for name in STATES:
+            state.add(float(now == name), labels | {"state": name})
+        versions = {"nvml_version": sweep.library_version, "vbios_version": reading.vbios}
+        info.add(1.0, labels | {name: value for name, value in versions.items() if value})
+        for base, holder in naming.held(reading):
+            held.add(1.0, base | holder.labels)
+        if reading.uuid in seen.answered_s:
+            answered.add(seen.answered_s[reading.uuid], labels)
+    yield from (state, info, held, answered)

@@ -51,6 +51,8 @@ class Reading:
     detail: str = ""
     """What the driver said where the state is not `ok`."""
     vbios: str = ""
+    minor: str = ""
+    """Number of its device file, by which claims name it; nothing where it is unknown."""
     mig: bool = False
     """Whether it is split; then its instances hold the pods, not the device."""
     instances: tuple[Instance, ...] = ()

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporters.device import Fault, bus_key
@@ -60,13 +60,19 @@ class KernelLog:
         self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self._booted_s = time.time() - time.monotonic()
         self._rest = b""
+        self._caught_up = False
 
     def faults(self) -> Iterator[Fault]:
-        """Those since the last call; the first call tells the history. Raises OSError."""
+        """Those since the last call; the first call tells the history. Raises OSError.
+
+        Only history is dated by the kernel's clock: nothing corrects that one, so after months of
+        uptime it is minutes off, and what is news would look old.
+        """
         for raw in self._records():
             fault = xid_of(parse_record(raw), self._booted_s)
             if fault is not None:
-                yield fault
+                yield replace(fault, at_s=None) if self._caught_up else fault
+        self._caught_up = True
 
     def close(self) -> None:
         os.close(self._file)

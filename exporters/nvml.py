@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pynvml as nv
@@ -43,10 +43,18 @@ class _Identity:
     pci_bus_id: str
     model: str
     vbios: str
+    minor: str
 
     def reading(self, state: str, detail: str = "") -> Reading:
         return Reading(
-            self.uuid, self.index, self.pci_bus_id, self.model, {}, state, detail, self.vbios
+            uuid=self.uuid,
+            index=self.index,
+            pci_bus_id=self.pci_bus_id,
+            model=self.model,
+            state=state,
+            detail=detail,
+            vbios=self.vbios,
+            minor=self.minor,
         )
 
 
@@ -139,6 +147,7 @@ class Nvml:
                 _text(nv.nvmlDeviceGetPciInfo(handle).busId),
                 _or_empty(nv.nvmlDeviceGetName, handle),
                 _or_empty(nv.nvmlDeviceGetVbiosVersion, handle),
+                _or_empty(nv.nvmlDeviceGetMinorNumber, handle),
             )
             self._by_index[at] = self._ever[uuid] = known
             self._events.knows(handle, bus_key(known.pci_bus_id))
@@ -157,15 +166,9 @@ class Nvml:
         state = "ok" if failed is None else _DEVICE_STATES.get(failed.value, "error")
         if state in _DEVICE_STATES.values():
             return identity.reading(state, str(failed))
-        return Reading(
-            uuid=uuid,
-            index=identity.index,
-            pci_bus_id=identity.pci_bus_id,
-            model=identity.model,
+        return replace(
+            identity.reading(state, "" if failed is None else str(failed)),
             samples=samples,
-            state=state,
-            detail="" if failed is None else str(failed),
-            vbios=identity.vbios,
             mig=mig,
             instances=tuple(self._instance(part) for part in parts),
             pids=_pids(probe),

@@ -1,24 +1,27 @@
-"""The endpoint: `/metrics` from what the worker last saw, `/livez` as long as it can answer."""
+"""The endpoint: `/metrics` from what the workers last saw, `/livez` as long as it can answer."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from exporters import pods
+from exporters import host, kernel_log, pods
 from exporters.collector import Exposition
 from exporters.device import Driver
 from exporters.exposition import CONTENT_TYPE, render
+from exporters.kernel_log import KernelLog
+from exporters.kubelet import Kubelet
 from exporters.nvml import Nvml
-from exporters.pods import Holder
 from exporters.table import SHIPPED, load_table
 from exporters.watch import Watch
-from healer.errors import Temporary
+from healer.errors import BadInput
+
+_SLOW_CLIENT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,68 +35,80 @@ class ExporterOptions:
     """How often the driver is asked."""
     deadline_s: float = 10.0
     """After how long without an answer the driver counts as blocked."""
+    kernel_log: Path | None = kernel_log.KMSG
+    """Second source of Xids; None does without. It may be unreadable: the page says so."""
+    host_signals: bool = False
+    """CPU, memory, disk, network and pressure of the node, where no node exporter runs."""
 
 
 class Exporter:
-    """Everything wired; `serve_forever` blocks."""
+    """Everything wired; `serve_forever` blocks. Raises BadInput for what cannot be used."""
 
     def __init__(self, options: ExporterOptions, driver: Driver | None = None) -> None:
         rows = load_table(options.table)
-        readers = tuple(dict.fromkeys([*(row.read for row in rows), "process_memory_bytes"]))
-        self.watch = Watch(driver or Nvml(readers), options.every_s, options.deadline_s)
+        readers = tuple(dict.fromkeys(row.read for row in rows))
+        log = options.kernel_log
+        self.watch = Watch(
+            driver or Nvml(readers),
+            options.every_s,
+            options.deadline_s,
+            None if log is None else lambda: KernelLog(log),
+        )
+        self.kubelet = Kubelet(lambda: pods.ask_kubelet(options.pod_resources))
+        hostname = os.environ.get("NODE_NAME") or socket.gethostname()
         self.exposition = Exposition(
             rows=rows,
             seen=self.watch.seen,
-            holders=_cached(lambda: pods.holders(options.pod_resources)),
-            hostname=os.environ.get("NODE_NAME") or socket.gethostname(),
+            allotted=self.kubelet.allotted,
+            hostname=hostname,
             extras_only=options.extras_only,
         )
-        self.http = ThreadingHTTPServer((options.host, options.port), _handler(self.page))
-        self.http.daemon_threads = True
+        self._host = hostname if options.host_signals else None
+        try:
+            self.http = _Server((options.host, options.port), _handler(self.page))
+        except (OSError, OverflowError) as error:
+            raise BadInput(
+                f"a free address to listen on ({error})", value=f"{options.host}:{options.port}"
+            ) from error
 
     @property
     def url(self) -> str:
-        host, port = self.http.server_address[:2]
-        return f"http://{host!s}:{port}"
+        address, port = self.http.server_address[:2]
+        return f"http://{address!s}:{port}"
 
     def page(self) -> str:
-        return render(self.exposition.collect())
+        families = list(self.exposition.collect())
+        if self._host is not None:
+            families += host.collect(self._host)
+        return render(families)
 
     def serve_forever(self) -> None:
         self.watch.start()
+        self.kubelet.start()
         try:
             self.http.serve_forever()
         finally:
             self.watch.stop()
+            self.kubelet.stop()
             self.http.server_close()
 
 
-def _cached(
-    ask: Callable[[], Mapping[str, Holder]], keep_s: float = 15.0
-) -> Callable[[], Mapping[str, Holder]]:
-    """The kubelet allows few requests, and its restart must not cost us the labels."""
-    state: tuple[float, Mapping[str, Holder]] = (-keep_s, {})
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-    def holders() -> Mapping[str, Holder]:
-        nonlocal state
-        if time.monotonic() - state[0] >= keep_s:
-            try:
-                state = (time.monotonic(), ask())
-            except Temporary:
-                state = (time.monotonic(), state[1])
-        return state[1]
-
-    return holders
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A scraper that hangs up is not news; everything else is answered with 500."""
 
 
 def _handler(page: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = _SLOW_CLIENT_S
 
         def do_GET(self) -> None:
             match self.path.split("?")[0]:
                 case "/metrics":
-                    self._send(200, page(), CONTENT_TYPE)
+                    self._send(*_answer(page), CONTENT_TYPE)
                 case "/livez" | "/readyz":
                     self._send(200, "ok\n", "text/plain")
                 case _:
@@ -101,13 +116,22 @@ def _handler(page: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, status: int, text: str, kind: str) -> None:
             body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Scrapes are not news."""
 
     return Handler
+
+
+def _answer(page: Callable[[], str]) -> tuple[int, str]:
+    """A broken page says so: half a page would pass for a whole one."""
+    try:
+        return 200, page()
+    except Exception as error:  # noqa: BLE001  # the next scrape may do better
+        return 500, f"{type(error).__name__}: {error}\n"

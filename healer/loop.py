@@ -9,6 +9,7 @@ unfinished intents, the outbox and learned baselines live in the store, so a res
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from healer.healing import Healing
 from healer.model.audit import AuditEntry
 from healer.model.finding import Finding
 from healer.model.incident import Incident, Phase
-from healer.model.intent import ACTIVE_STATES, State
+from healer.model.intent import ACTIVE_STATES, Intent, State
 from healer.model.message import Notice
 from healer.model.report import Report
 from healer.model.rule import RuleBook
@@ -64,6 +65,7 @@ class Loop:
         incidents = self._correlate(before, findings, snapshot)
         incidents, unexplained = self._diagnose(incidents, snapshot)
         intents, unhealed = self.healing.heal(incidents, snapshot)
+        incidents = self._kept(incidents, _acted(incidents, intents, now))
         incidents = self._conclude(incidents, now)
         untold = self._tell(before, incidents, now)
 
@@ -173,6 +175,23 @@ class Loop:
                 detail={"title": incident.title, "severity": incident.severity.value},
             )
         )
+
+
+def _acted(
+    incidents: tuple[Incident, ...], intents: Sequence[Intent], now: datetime
+) -> tuple[Incident, ...]:
+    """Incidents that got a plan in this tick keep the ranking it rests on."""
+    planned = {
+        i.plan.incident_id
+        for i in intents
+        if i.created_at == now and i.plan.remediation != "escalate"
+    }
+    return tuple(
+        dataclasses.replace(i, acted_on=i.diagnosis, version=i.version + 1)
+        if i.id in planned
+        else i
+        for i in incidents
+    )
 
 
 def _cause(incident: Incident) -> str:

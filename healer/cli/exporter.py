@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from exporters.kernel_log import KMSG
 from exporters.pods import SOCKET
 from exporters.serve import Exporter, ExporterOptions
 from exporters.table import SHIPPED
@@ -21,14 +22,33 @@ def exporter(
     ] = False,
     table: Annotated[Path, typer.Option(help="Metric table (YAML).")] = SHIPPED,
     pod_resources: Annotated[Path, typer.Option(help="Kubelet's pod-resources socket.")] = SOCKET,
-    every: Annotated[float, typer.Option(help="Seconds between two sweeps.")] = 5.0,
+    every: Annotated[float, typer.Option(help="Seconds between two sweeps.", min=0.1)] = 5.0,
     deadline: Annotated[
-        float, typer.Option(help="Seconds after which the driver counts as blocked.")
+        float, typer.Option(help="Seconds after which the driver counts as blocked.", min=0.1)
     ] = 10.0,
+    kernel_log: Annotated[
+        Path, typer.Option(help="Kernel log to read Xids from; unreadable is no error.")
+    ] = KMSG,
+    no_kernel_log: Annotated[
+        bool, typer.Option("--no-kernel-log", help="Take Xids from NVML's events alone.")
+    ] = False,
+    host_signals: Annotated[
+        bool, typer.Option("--host-signals", help="Also the node's CPU, memory, disk, pressure.")
+    ] = False,
 ) -> None:
     """Serve NVML metrics under dcgm-exporter's names, and what it hides."""
     serving = Exporter(
-        ExporterOptions(host, port, extras_only, table, pod_resources, every, deadline)
+        ExporterOptions(
+            host=host,
+            port=port,
+            extras_only=extras_only,
+            table=table,
+            pod_resources=pod_resources,
+            every_s=every,
+            deadline_s=deadline,
+            kernel_log=None if no_kernel_log else kernel_log,
+            host_signals=host_signals,
+        )
     )
     err().print(f"exporter: {serving.url}/metrics")
     serving.serve_forever()

@@ -66,6 +66,11 @@ class Kubelets:
             node = pod.get("spec", {}).get("nodeName")
             if node and node not in self.silent and "app" in pod["metadata"].get("labels", {}):
                 self._sync(uid, pod, node, now)
+        for replica in self.replicas.values():
+            if replica.node in self.silent and replica.ready:
+                replica.ready = False  # the node controller takes it out of its endpoints
+                replica.engine.hung = True
+                self._status(replica, now)
         if self._beat_at is None or now - self._beat_at >= HEARTBEAT:
             self._beat(now)
 

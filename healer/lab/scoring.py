@@ -205,11 +205,12 @@ def _recovered(lab: Lab, broken: Broken) -> float | None:
 
 
 def _hypotheses(incident: Incident | None) -> list[dict[str, Any]]:
-    if incident is None or incident.diagnosis is None:
+    diagnosis = None if incident is None else incident.acted_on or incident.diagnosis
+    if diagnosis is None:
         return []
     return [
         {"cause": h.cause, "target": str(h.target), "confidence": round(h.confidence, 3)}
-        for h in incident.diagnosis.hypotheses[:5]
+        for h in diagnosis.hypotheses[:5]
     ]
 
 

@@ -53,6 +53,8 @@ class Incident:
     """Counts changes: the ETag of the report API."""
     resolution: str = ""
     """What ended it: `effective restart_pod`, `symptoms ceased`, …"""
+    acted_on: Diagnosis | None = None
+    """The ranking that the latest plan rests on: later ones see the traces of our own doing."""
     flaps: int = 0
     """How often its symptoms went and came back; a flapping incident resolves later."""
     touches: tuple[Target, ...] = ()

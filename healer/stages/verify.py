@@ -17,7 +17,7 @@ from healer.model.incident import Incident
 from healer.model.intent import Effect, Intent, Outcome
 from healer.model.snapshot import Snapshot
 from healer.model.target import Kind, Target
-from healer.model.topology import Topology
+from healer.model.topology import Entity, Topology
 
 
 def verify(intent: Intent, snapshot: Snapshot, incident: Incident | None) -> Outcome | None:
@@ -79,7 +79,7 @@ def _unreplaced(
     intent: Intent, pod: Target, owner: Target | None, topology: Topology
 ) -> Iterator[str]:
     entity = topology.get(pod)
-    if entity is not None and entity.target.uid == pod.uid:
+    if entity is not None and entity.target.uid == pod.uid and not _stranded(entity, topology):
         yield f"{pod} has not gone yet"
     elif owner is not None and intent.plan.success.replacement:
         wanted = topology.fact(owner, "replicas") or 0
@@ -89,6 +89,13 @@ def _unreplaced(
             yield f"no new pod of {owner} is ready"
         elif len(ready) < wanted:
             yield f"{len(ready)} of {wanted} pods of {owner} are ready"
+
+
+def _stranded(entity: Entity, topology: Topology) -> bool:
+    """Told to go on a node that does not answer: it stays in the list and serves no more."""
+    nodes = [t for t in topology.above(entity.target) if t.kind is Kind.NODE]
+    silent = any(topology.fact(node, "ready") is False for node in nodes)
+    return bool(entity.facts.get("terminating")) and silent
 
 
 def _symptoms(
@@ -121,10 +128,12 @@ def _symptoms(
 
 def _fresh_rows(frame: Frame, intent: Intent, topology: Topology, begun: datetime) -> int:
     """Rows the plan concerns that have enough samples since it was carried out."""
-    concerned = _concerned(intent, topology)
+    concerned, moved = _concerned(intent, topology), _moved(intent, topology)
     since = frame.times > begun.timestamp()
     count = 0
     for target, row in frame.rows():
+        if moved is not None and target.kind is Kind.POD and target not in moved:
+            continue  # good siblings say nothing about the replacement
         if not concerned or concerned & {
             target,
             *topology.related(target, Kind.WORKLOAD),

@@ -35,7 +35,7 @@ class NodeDown(Fault):
     def begin(self, world: World, target: str, now: datetime) -> str:
         name = node(world, target)
         world.kubelets.silent.add(name)
-        for exporter in ("dcgm", "node"):
+        for exporter in ("dcgm", "node", "engine"):
             world.silenced.add((exporter, name))
         return f"node:{name}"
 

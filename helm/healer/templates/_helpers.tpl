@@ -39,3 +39,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
+
+{{- /* The settings file. A mounted Secret brings the three tokens, unless the settings name others. */}}
+{{- define "healer.settings" -}}
+{{- $settings := deepCopy .Values.settings }}
+{{- if .Values.existingSecret }}
+{{- $tokens := dict "read_token_file" "/etc/healer/secrets/read" "ingest_token_file" "/etc/healer/secrets/ingest" "approve_token_file" "/etc/healer/secrets/approve" }}
+{{- $_ := set $settings "server" (merge (deepCopy (default dict $settings.server)) $tokens) }}
+{{- end }}
+{{- toYaml $settings }}
+{{- end }}

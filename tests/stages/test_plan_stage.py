@@ -1,0 +1,108 @@
+"""The next rung for one incident, nothing, or a person."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import builders
+import healing_worlds as worlds
+import pytest
+
+from healer.model.incident import Incident, Phase, Severity
+from healer.model.intent import Intent, State
+from healer.model.plan import Plan
+from healer.settings import RemediationSettings
+from healer.stages.plan import plan
+from remediations.escalate import EscalateRemediation
+from remediations.restart_pod import RestartPod
+from remediations.scale import Scale
+
+REMEDIATIONS = {
+    "restart_pod": RestartPod(),
+    "scale": Scale(),
+    "escalate": EscalateRemediation(),
+}
+BOTH = {"proposes": ("restart_pod", "scale")}
+
+
+def wanted(incident: Incident, *history: Intent, **seen: Any) -> Plan | None:
+    return plan(incident, worlds.snapshot(**seen), REMEDIATIONS, history, RemediationSettings())
+
+
+def before(state: State, remediation: str = "restart_pod", **changes: Any) -> Intent:
+    made = builders.plan(remediation=remediation)
+    return builders.intent(state, plan=made, updated_at=builders.at(-60), **changes)
+
+
+def test_a_settled_diagnosis_gets_its_first_rung() -> None:
+    found = wanted(worlds.incident())
+    assert found is not None
+    assert (found.remediation, found.rung) == ("restart_pod", 0)
+
+
+@pytest.mark.parametrize("cause", ["no_fault", "telemetry_fault"])
+def test_innocent_causes_call_for_nothing(cause: str) -> None:
+    assert wanted(worlds.incident(cause)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"quiet_since": builders.NOW}, {"phase": Phase.RESOLVED}, {"diagnosis": None}],
+)
+def test_what_is_quiet_ended_or_unexplained_is_left_alone(changes: dict[str, Any]) -> None:
+    assert wanted(worlds.incident(**changes)) is None
+
+
+def test_a_leader_that_leads_since_a_moment_is_not_acted_on() -> None:
+    young = builders.diagnosis(worlds.hypothesis(), leading_since=builders.at(-29))
+    assert wanted(worlds.incident(diagnosis=young)) is None
+
+
+@pytest.mark.parametrize(
+    "state", [State.PLANNED, State.APPROVED, State.EXECUTING, State.VERIFYING, State.REHEARSED]
+)
+def test_one_plan_of_an_incident_at_a_time(state: State) -> None:
+    assert wanted(worlds.incident(), before(state)) is None
+
+
+def test_a_verified_failure_climbs_one_rung() -> None:
+    found = wanted(worlds.incident(leader=BOTH), before(State.FAILED))
+    assert found is not None
+    assert (found.remediation, found.rung) == ("scale", 1)
+
+
+def test_after_a_success_the_incident_rests() -> None:
+    assert wanted(worlds.incident(leader=BOTH), before(State.SUCCEEDED)) is None
+
+
+def test_a_refusal_climbs_on_and_is_told_when_nothing_is_left() -> None:
+    bare = worlds.topology({worlds.PODS[0]: {"bare": True}})
+    found = wanted(worlds.incident(leader=BOTH), topology=bare)
+    assert found is not None
+    assert found.remediation == "scale"
+    asked = wanted(worlds.incident(), topology=bare)
+    assert asked is not None
+    assert asked.remediation == "escalate"
+    assert "no controller" in asked.summary
+
+
+def test_a_person_is_asked_once_for_a_cause_and_not_for_what_is_only_shown() -> None:
+    tried = before(State.FAILED)
+    assert wanted(worlds.incident(), tried, before(State.SUCCEEDED, "escalate")) is None
+    assert wanted(worlds.incident(severity=Severity.INFO), tried) is None
+    found = wanted(worlds.incident(), tried)
+    assert found is not None
+    assert found.remediation == "escalate"
+
+
+def test_young_doubt_is_given_time_and_old_doubt_goes_to_a_person() -> None:
+    unsure = builders.diagnosis(
+        worlds.hypothesis(), abstained="two causes tie", leading_since=builders.at(-60)
+    )
+    assert wanted(worlds.incident(diagnosis=unsure)) is None
+    old = dataclasses.replace(unsure, leading_since=builders.NOW - timedelta(minutes=3))
+    found = wanted(worlds.incident(diagnosis=old))
+    assert found is not None
+    assert "two causes tie" in found.summary

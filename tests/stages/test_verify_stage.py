@@ -1,0 +1,135 @@
+"""Did the repair work? Its own signals decide, over fresh samples; no samples are never a pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import builders
+import healing_worlds as worlds
+import numpy as np
+import pytest
+
+from healer.model.actions import CordonNode, EvictPod, RollbackWorkload, ScaleWorkload, UncordonNode
+from healer.model.frame import Frame
+from healer.model.incident import Incident
+from healer.model.intent import Effect, Intent, Outcome, Receipt, State, Step
+from healer.model.plan import Success
+from healer.model.snapshot import Snapshot
+from healer.model.target import Target
+from healer.model.topology import Topology
+from healer.stages.verify import verify
+
+NODE, WORKLOAD, OLD = worlds.NODES[0], worlds.WORKLOAD, builders.pod("llama-8b-old", uid="uid-old")
+NEW = worlds.PODS[0]
+LATE = timedelta(minutes=10)
+
+
+def acted(action: Any, target: Target, **success: Any) -> Intent:
+    """Carried out five minutes ago."""
+    given: dict[str, Any] = {"signals": ("ttft_p95",), "deadline": LATE}
+    plan = builders.plan(target=target, actions=(action,), success=Success(**(given | success)))
+    sent = builders.at(-300)
+    step = Step(action, sent, Receipt(True, sent), 1)
+    before = tuple(p.uid for p in worlds.PODS if p != NEW)
+    made = builders.intent(State.VERIFYING, plan=plan)
+    return dataclasses.replace(made, steps=(step,), pods_before=(*before, "uid-old"))
+
+
+EVICTED = acted(EvictPod(OLD, WORKLOAD, "uid-old"), OLD, replacement=True)
+
+
+def good() -> Frame:
+    return builders.frame(np.full((4, 40), 0.3), worlds.PODS)
+
+
+def seen(world: Topology | None = None, frame: Frame | None = None, **changes: Any) -> Snapshot:
+    frames = {"ttft_p95": good() if frame is None else frame}
+    return worlds.snapshot(world, **({"frames": frames} | changes))
+
+
+def calm(**changes: Any) -> Incident:
+    return worlds.incident(**({"findings": ()} | changes))
+
+
+def later(snapshot: Snapshot) -> Snapshot:
+    return dataclasses.replace(snapshot, now=builders.at(301))
+
+
+def effect(outcome: Outcome | None) -> Effect | None:
+    return None if outcome is None else outcome.effect
+
+
+def test_a_replaced_pod_with_fresh_good_samples_is_a_repair() -> None:
+    assert effect(verify(EVICTED, seen(), calm())) is Effect.EFFECTIVE
+
+
+def test_without_samples_it_is_never_a_pass() -> None:
+    gap = builders.frame(np.full((4, 40), np.nan), worlds.PODS)
+    assert verify(EVICTED, seen(frame=gap), calm()) is None
+    assert effect(verify(EVICTED, later(seen(frame=gap)), calm())) is Effect.INCONCLUSIVE
+
+
+def test_samples_from_before_the_repair_prove_nothing() -> None:
+    values = np.full((4, 40), 0.3)
+    values[:, -20:] = np.nan
+    assert verify(EVICTED, seen(frame=builders.frame(values, worlds.PODS)), calm()) is None
+
+
+def test_good_siblings_prove_nothing_about_a_replacement_that_says_nothing() -> None:
+    values = np.full((4, 40), 0.3)
+    values[0] = np.nan
+    silent = seen(frame=builders.frame(values, worlds.PODS))
+    assert verify(EVICTED, silent, calm()) is None
+
+
+def test_a_symptom_of_the_replacement_waits_and_then_fails() -> None:
+    sick = calm(findings=(builders.finding(NEW),))
+    assert verify(EVICTED, seen(), sick) is None
+    outcome = verify(
+        EVICTED,
+        later(seen()),
+        dataclasses.replace(sick, findings=(builders.finding(NEW, at=builders.at(300)),)),
+    )
+    assert effect(outcome) is Effect.INEFFECTIVE
+
+
+def test_a_sibling_with_troubles_of_its_own_says_nothing_about_this_repair() -> None:
+    other = calm(findings=(builders.finding(worlds.PODS[1]),))
+    assert effect(verify(EVICTED, seen(), other)) is Effect.EFFECTIVE
+
+
+@pytest.mark.parametrize("facts", [{NEW: {"ready": False}}, {WORKLOAD: {"replicas": 5}}])
+def test_a_replacement_that_is_not_ready_is_waited_for(facts: dict[Target, Any]) -> None:
+    world = worlds.topology(facts)
+    assert verify(EVICTED, seen(world), calm()) is None
+    assert effect(verify(EVICTED, later(seen(world)), calm())) is Effect.INEFFECTIVE
+
+
+@pytest.mark.parametrize("blind", [{"metrics_ok": False}, {"cluster_ok": False}])
+def test_a_world_that_cannot_be_seen_is_inconclusive(blind: dict[str, Any]) -> None:
+    assert verify(EVICTED, seen(**blind), calm()) is None
+    assert effect(verify(EVICTED, later(seen(**blind)), calm())) is Effect.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "missing", "there"),
+    [
+        (CordonNode(NODE, "uid-n1"), NODE, {}, {NODE: {"unschedulable": True}}),
+        (UncordonNode(NODE, "uid-n1"), NODE, {NODE: {"unschedulable": True}}, {}),
+        (ScaleWorkload(WORKLOAD, 6, 4), WORKLOAD, {}, {WORKLOAD: {"ready_replicas": 6}}),
+        (
+            RollbackWorkload(WORKLOAD, worlds.GOOD, "u", "d", {}),
+            WORKLOAD,
+            {WORKLOAD: {"available_replicas": 3}},
+            {},
+        ),
+    ],
+)
+def test_the_end_state_of_every_verb_is_looked_for(
+    action: Any, target: Target, missing: dict[Target, Any], there: dict[Target, Any]
+) -> None:
+    done = acted(action, target, signals=())
+    assert verify(done, seen(worlds.topology(missing)), None) is None
+    assert effect(verify(done, seen(worlds.topology(there)), None)) is Effect.EFFECTIVE
