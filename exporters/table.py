@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,26 @@ from healer.errors import BadInput
 from healer.values import build, read_yaml
 
 SHIPPED = Path(__file__).parent / "metrics.yaml"
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
+OWN = (
+    "DCGM_FI_DEV_XID_ERRORS",
+    "healer_gpu_xid_errors_total",
+    "healer_gpu_xid_bursts_total",
+    "healer_gpu_xid_last_seen_timestamp_seconds",
+    "healer_gpu_xid_source_up",
+    "healer_gpu_state",
+    "healer_gpu_info",
+    "healer_gpu_holder",
+    "healer_gpu_last_answer_timestamp_seconds",
+    "healer_gpu_present",
+    "healer_gpu_expected",
+    "healer_gpu_driver_state",
+    "healer_gpu_driver_blocked",
+    "healer_gpu_sweep_age_seconds",
+    "healer_gpu_kubelet_up",
+)
+"""What is on every page beside the table: no row may take one of these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +42,7 @@ class Row:
     read: str
     """Name of a reader."""
     extra: bool = False
-    """Not shown by dcgm-exporter."""
+    """Not shown by dcgm-exporter as it is shipped."""
 
 
 def load_table(file: Path = SHIPPED) -> tuple[Row, ...]:
@@ -30,24 +52,33 @@ def load_table(file: Path = SHIPPED) -> tuple[Row, ...]:
         raise BadInput("expected a list of rows", file=file, value=data)
     rows: list[Row] = []
     for at, item in enumerate(data):
-        path = f"[{at}]"
         if not isinstance(item, dict):
-            raise BadInput("expected a mapping", file=file, path=path, value=item)
-        row = build(Row, item, path=path, file=file)
-        if row.type not in ("gauge", "counter"):
-            raise BadInput(
-                "expected gauge or counter", file=file, path=f"{path}.type", value=row.type
-            )
-        if row.read not in READERS:
-            raise BadInput(
-                f"expected one of {', '.join(sorted(READERS))}",
-                file=file,
-                path=f"{path}.read",
-                value=row.read,
-            )
-        if any(row.name == other.name for other in rows):
-            raise BadInput(
-                "expected each metric once", file=file, path=f"{path}.name", value=row.name
-            )
+            raise BadInput("expected a mapping", file=file, path=f"[{at}]", value=item)
+        row = build(Row, item, path=f"[{at}]", file=file)
+        for key, expected in _wrong(row, rows):
+            value = getattr(row, key)
+            raise BadInput(expected, file=file, path=f"[{at}].{key}", value=value)
         rows.append(row)
     return tuple(rows)
+
+
+def _wrong(row: Row, before: list[Row]) -> list[tuple[str, str]]:
+    """Keys whose values cannot be used, with what was expected."""
+    found: list[tuple[str, str]] = []
+    if not _NAME.fullmatch(row.name):
+        found.append(("name", "expected a metric name of letters, digits, _ and :"))
+    if any(row.name == other.name for other in before):
+        found.append(("name", "expected each metric once"))
+    if row.name in OWN:
+        found.append(("name", "expected another name; this one is always on the page"))
+    if row.type not in ("gauge", "counter"):
+        found.append(("type", "expected gauge or counter"))
+    if row.read not in READERS:
+        close = difflib.get_close_matches(row.read, READERS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {_known()}"
+        found.append(("read", hint))
+    return found
+
+
+def _known() -> str:
+    return ", ".join(sorted(READERS))

@@ -1,6 +1,6 @@
 """Verify: did the repair work? The incident's own signals decide, over fresh samples.
 
-No samples are never a pass. A pod that was replaced is judged by its workload's pods of now.
+No samples are never a pass. A pod that was replaced is judged by the pods that came for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an intent moves from state to state, and what the guards' answers together mean."""
+"""How an intent moves from state to state."""
 
 from __future__ import annotations
 
@@ -6,50 +6,17 @@ import dataclasses
 from datetime import timedelta
 
 import builders
-import healing_worlds as worlds
 import pytest
 
 from healer.model.intent import Effect, Outcome, Receipt, State
-from healer.model.plan import Plan
 from healer.model.verdict import Decision, Judgement, Verdict
-from healer.ports import Case, Guard
 from healer.stages import act
-from healer.stages.guard import judge
 
 QUARTER = timedelta(minutes=15)
 
 
-class Broken(Guard):
-    def judge(self, plan: Plan, case: Case) -> Verdict:
-        raise KeyError("surprise")
-
-
-class Fixed(Guard):
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
-
-    def judge(self, plan: Plan, case: Case) -> Verdict:
-        return Verdict("fixed", self.decision, ("because",))
-
-
 def says(decision: Decision) -> Judgement:
     return Judgement("p", (Verdict("fixed", decision, ("because",)),))
-
-
-def test_a_guard_that_raises_is_a_denial_and_the_others_are_still_asked() -> None:
-    found = judge(builders.plan(), worlds.case(), (Broken(), Fixed(Decision.ALLOW)))
-    assert found.decision is Decision.DENY
-    assert [v.guard for v in found.verdicts] == ["Broken", "fixed"]
-    assert "surprise" in found.reasons[0]
-
-
-def test_without_guards_nothing_is_allowed() -> None:
-    assert judge(builders.plan(), worlds.case(), ()).decision is Decision.DENY
-
-
-def test_the_gravest_answer_counts() -> None:
-    guards = [Fixed(d) for d in (Decision.DEFER, Decision.ALLOW, Decision.OBSERVE)]
-    assert judge(builders.plan(), worlds.case(), guards).decision is Decision.DEFER
 
 
 def test_a_person_who_does_not_answer_has_said_no() -> None:

@@ -1,0 +1,148 @@
+"""From a diagnosis to a verified repair, and what no longer stands is not carried out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import builders
+import healing_worlds as worlds
+import pytest
+
+from healer.adapters.clocks import SteppedClock
+from healer.adapters.executor import Executor
+from healer.adapters.store import SqlStore, open_store
+from healer.guards import standard
+from healer.healing import SWITCH, Healing
+from healer.model.actions import Action
+from healer.model.incident import Incident
+from healer.model.intent import Receipt, State
+from healer.settings import Arming, Mode, RemediationSettings
+from remediations.restart_pod import RestartPod
+
+
+class Done:
+    """Hands that remember."""
+
+    def __init__(self) -> None:
+        self.done: list[Action] = []
+
+    def rehearse(self, action: Action, intent_id: str) -> Receipt:
+        return Receipt(True, builders.NOW, dry_run=True)
+
+    def carry_out(self, action: Action, intent_id: str) -> Receipt:
+        self.done.append(action)
+        return Receipt(True, builders.NOW)
+
+    def holds(self, action: Action, intent_id: str) -> bool | None:
+        return None
+
+
+@pytest.fixture
+def store() -> Iterator[SqlStore]:
+    opened = open_store("sqlite://")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def hands() -> Done:
+    return Done()
+
+
+def healing(store: SqlStore, hands: Done, settings: RemediationSettings) -> Healing:
+    executor = Executor(hands, store, SteppedClock(builders.NOW))
+    remediations = {"restart_pod": RestartPod()}
+    return Healing(store, executor, remediations, standard(settings), settings)
+
+
+def asks() -> RemediationSettings:
+    return worlds.armed(arm={"restart_pod": Arming(Mode.ENFORCE, ("*",), approval=True)})
+
+
+def state(store: SqlStore) -> State:
+    (only,) = store.intents()
+    return only.state
+
+
+def test_an_armed_remediation_is_carried_out_and_remembers_the_pods_before(
+    store: SqlStore, hands: Done
+) -> None:
+    healing(store, hands, worlds.armed()).heal((worlds.incident(),), worlds.snapshot())
+    (only,) = store.intents()
+    assert only.state is State.VERIFYING
+    assert only.pods_before == tuple(sorted(p.uid for p in worlds.PODS))
+    assert len(hands.done) == 1
+
+
+def test_a_pulled_switch_stops_it_and_a_released_one_lets_it_go(
+    store: SqlStore, hands: Done
+) -> None:
+    heal = healing(store, hands, worlds.armed())
+    store.put(SWITCH, "maintenance")
+    heal.heal((worlds.incident(),), worlds.snapshot())
+    assert (state(store), hands.done) == (State.PLANNED, [])
+    store.put(SWITCH, "")
+    heal.heal((worlds.incident(),), worlds.snapshot())
+    assert (state(store), len(hands.done)) == (State.VERIFYING, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quiet_since": builders.NOW},
+        {"diagnosis": builders.diagnosis(worlds.hypothesis("bad_revision"))},
+        {"diagnosis": None},
+    ],
+)
+def test_a_yes_to_what_no_longer_stands_moves_nothing(
+    changes: dict[str, Any], store: SqlStore, hands: Done
+) -> None:
+    heal = healing(store, hands, asks())
+    incident = worlds.incident()
+    heal.heal((incident,), worlds.snapshot())
+    (waiting,) = store.intents()
+    assert store.decide(waiting.id, waiting.digest, "ann", yes=True, at=builders.NOW)
+    heal.heal((dataclasses.replace(incident, **changes),), worlds.snapshot())
+    assert (state(store), hands.done) == (State.PLANNED, [])
+    heal.heal((incident,), worlds.snapshot())
+    assert (state(store), len(hands.done)) == (State.VERIFYING, 1)
+
+
+def test_what_still_waits_when_its_incident_ends_can_no_longer_be_approved(
+    store: SqlStore, hands: Done
+) -> None:
+    heal = healing(store, hands, asks())
+    heal.heal((worlds.incident(),), worlds.snapshot())
+    (waiting,) = store.intents()
+    heal.heal((), worlds.snapshot())
+    assert state(store) is State.ABORTED
+    assert not store.decide(waiting.id, waiting.digest, "ann", yes=True, at=builders.NOW)
+    assert hands.done == []
+
+
+def test_one_incident_that_breaks_a_plugin_stops_no_other(store: SqlStore, hands: Done) -> None:
+    class Broken(RestartPod):
+        def plan(self, incident: Incident, *given: Any) -> Any:
+            if incident.id == "inc-1":
+                raise ZeroDivisionError("surprise")
+            return super().plan(incident, *given)
+
+    made = healing(store, hands, worlds.armed())
+    heal = dataclasses.replace(made, remediations={"restart_pod": Broken()})
+    pair = (worlds.incident(), worlds.incident(incident_id="inc-2"))
+    _, problems = heal.heal(pair, worlds.snapshot())
+    assert [p.where for p in problems] == ["healing.inc-1"]
+    assert len(hands.done) == 1
+
+
+def test_two_incidents_of_one_workload_are_healed_one_after_the_other(
+    store: SqlStore, hands: Done
+) -> None:
+    second = worlds.incident(incident_id="inc-2", leader={"target": worlds.PODS[1]})
+    heal = healing(store, hands, worlds.armed(cooldown=timedelta(0)))
+    heal.heal((worlds.incident(), second), worlds.snapshot())
+    assert len(hands.done) == 1
+    assert sorted(i.state for i in store.intents()) == [State.PLANNED, State.VERIFYING]
