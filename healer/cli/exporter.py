@@ -1,7 +1,13 @@
-"""`healer exporter`: GPU metrics for Prometheus, on every GPU node."""
+"""`healer exporter`: GPU metrics for Prometheus, on every GPU node.
+
+It becomes a process of `exporters` alone: the rest of Healer would triple its memory.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +15,12 @@ import typer
 
 from exporters.kernel_log import KMSG
 from exporters.pods import SOCKET
-from exporters.serve import Exporter, ExporterOptions
 from exporters.table import SHIPPED
-from healer.cli.common import err
 
 
 def exporter(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9401,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 9401,
     extras_only: Annotated[
         bool, typer.Option("--extras-only", help="Leave out what dcgm-exporter shows already.")
     ] = False,
@@ -37,18 +41,16 @@ def exporter(
     ] = False,
 ) -> None:
     """Serve NVML metrics under dcgm-exporter's names, and what it hides."""
-    serving = Exporter(
-        ExporterOptions(
-            host=host,
-            port=port,
-            extras_only=extras_only,
-            table=table,
-            pod_resources=pod_resources,
-            every_s=every,
-            deadline_s=deadline,
-            kernel_log=None if no_kernel_log else kernel_log,
-            host_signals=host_signals,
-        )
-    )
-    err().print(f"exporter: {serving.url}/metrics")
-    serving.serve_forever()
+    options = {
+        "host": host,
+        "port": port,
+        "extras_only": extras_only,
+        "table": str(table),
+        "pod_resources": str(pod_resources),
+        "every_s": every,
+        "deadline_s": deadline,
+        "kernel_log": None if no_kernel_log else str(kernel_log),
+        "host_signals": host_signals,
+    }
+    arguments = [sys.executable, "-m", "exporters", json.dumps(options)]
+    os.execv(sys.executable, arguments)  # noqa: S606  # our own program, no shell

@@ -21,7 +21,7 @@ ROW = "- {name: my_metric, type: gauge, help: Mine., read: gpu_temp_c}\n"
         (ROW.replace("my_metric", "my-metric"), "[0].name: 'my-metric': expected a metric name"),
         (ROW.replace("my_metric", "healer_gpu_state"), "[0].name: 'healer_gpu_state'"),
         (ROW.replace("gauge", "histogram"), "[0].type: 'histogram': expected gauge or counter"),
-        (ROW.replace("help:", "hlep:"), "[0].hlep: unknown key; did you mean 'help'"),
+        (ROW.replace("}", ", extr: true}"), "[0].extr: unknown key; did you mean 'extra'"),
         ("- {name: my_metric, type: gauge, help: Mine.}\n", "[0].read: required and missing"),
         ("- just text\n", "[0]: 'just text': expected a mapping"),
         ("name: my_metric\n", "expected a list of rows"),

@@ -1,0 +1,86 @@
+"""The tables of docs/exporter.md, made from the metric table.
+
+    python -m exporters.describe docs/exporter.md
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.collector import LAST_XID
+from exporters.table import Row, load_table
+from healer.errors import BadInput
+from healer.values import build, read_yaml
+
+DEFAULTS = Path(__file__).parent / "dcgm_defaults.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A metric that dcgm-exporter shows as it is shipped."""
+
+    name: str
+    type: str
+    without: str = ""
+    """Why it is not ours."""
+
+
+def defaults() -> tuple[Default, ...]:
+    """Raises BadInput."""
+    rows = read_yaml(DEFAULTS)
+    return tuple(
+        build(Default, row, path=f"[{at}]", file=DEFAULTS) for at, row in enumerate(rows)
+    )
+
+
+def same_table() -> str:
+    """dcgm-exporter's default counters and how each is met."""
+    own = {row.name: row for row in load_table()}
+    lines = ["| Metric | Type | Here |", "|---|---|---|"]
+    for default in defaults():
+        lines.append(f"| `{default.name}` | {default.type} | {_met(default, own)} |")
+    return "\n".join(lines)
+
+
+def extra_table() -> str:
+    """What is shown beyond them."""
+    lines = ["| Metric | Type | Meaning |", "|---|---|---|"]
+    for row in load_table():
+        if row.extra:
+            lines.append(f"| `{row.name}` | {row.type} | {row.help} |")
+    return "\n".join(lines)
+
+
+def rewrite(text: str) -> str:
+    """The document with fresh tables. Raises BadInput where a mark is missing."""
+    for name, table in (("same", same_table()), ("extra", extra_table())):
+        mark = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not mark.search(text):
+            raise BadInput(f"expected a line <!-- table: {name} --> and one <!-- end -->")
+        text = mark.sub(lambda m, made=table: f"{m[1]}{made}\n{m[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def main(arguments: Sequence[str]) -> int:
+    file = Path(arguments[0])
+    file.write_text(rewrite(file.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def _met(default: Default, own: dict[str, Row]) -> str:
+    if default.without:
+        return f"no: {default.without}"
+    row = own.get(default.name)
+    if default.name == LAST_XID:
+        return "same (`err_msg` is left out)"
+    if row is None or row.type != default.type:
+        return "missing"
+    return "same"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
