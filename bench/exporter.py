@@ -104,8 +104,7 @@ def main() -> int:
             p50, p99 = np.percentile(latencies_ms(url, given.scrapes), [50, 99])
             last_mb = process.memory_info().rss / 1e6
             series = sum(
-                not line.startswith("#")
-                for line in requests.get(url, timeout=10).text.splitlines()
+                not line.startswith("#") for line in requests.get(url, timeout=10).text.splitlines()
             )
     rows = [
         ("series on the page", float(series), None),

@@ -1,6 +1,6 @@
 """The tables of docs/exporter.md, made from the metric table.
 
-    python -m exporters.describe docs/exporter.md
+python -m exporters.describe docs/exporter.md
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ class Default:
 def defaults() -> tuple[Default, ...]:
     """Raises BadInput."""
     rows = read_yaml(DEFAULTS)
-    return tuple(
-        build(Default, row, path=f"[{at}]", file=DEFAULTS) for at, row in enumerate(rows)
-    )
+    return tuple(build(Default, row, path=f"[{at}]", file=DEFAULTS) for at, row in enumerate(rows))
 
 
 def same_table() -> str:

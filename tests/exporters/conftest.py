@@ -37,9 +37,7 @@ def stub_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def node(
-    stub_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[GpuNode]:
+def node(stub_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuNode]:
     """A node without GPUs; the binding of this process finds the stub by its name."""
     ctypes.CDLL(str(stub_library), mode=ctypes.RTLD_GLOBAL)
     made = GpuNode(tmp_path, stub_library)

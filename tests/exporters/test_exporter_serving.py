@@ -62,9 +62,7 @@ def test_every_default_counter_that_nvml_can_give_has_the_name_and_type_of_dcgm_
     node.with_gpus(1)
     with serving(tmp_path) as exporter:
         page = scrape(exporter)
-    types = dict(
-        line.split()[2:4] for line in page.text.splitlines() if line.startswith("# TYPE")
-    )
+    types = dict(line.split()[2:4] for line in page.text.splitlines() if line.startswith("# TYPE"))
     given = {each.name: each.type for each in defaults() if not each.without}
     assert {name: types.get(name) for name in given} == given
     assert len(given) >= 19
@@ -108,7 +106,7 @@ def test_promtool_finds_no_error_in_a_full_page(node: GpuNode, tmp_path: Path) -
         if not line.startswith("DCGM_") and "camelCase" not in line
     ]
     # The driver counts in nanoseconds, and so do the fields of DCGM beside it.
-    assert [line for line in advice if "instead of \"nanoseconds\"" not in line] == []
+    assert [line for line in advice if 'instead of "nanoseconds"' not in line] == []
 
 
 @pytest.mark.server
@@ -195,9 +193,7 @@ def test_an_address_in_use_is_refused_in_one_line(node: GpuNode, tmp_path: Path)
 def test_labels_with_quotes_backslashes_and_newlines_are_escaped() -> None:
     family = Family("m", "gauge", "A\\b\nc")
     family.add(1.5, {"a": 'x"y\\z\nw'})
-    assert render([family]) == (
-        '# HELP m A\\\\b\\nc\n# TYPE m gauge\nm{a="x\\"y\\\\z\\nw"} 1.5\n'
-    )
+    assert render([family]) == ('# HELP m A\\\\b\\nc\n# TYPE m gauge\nm{a="x\\"y\\\\z\\nw"} 1.5\n')
     assert read(render([family]))["m"] == [({"a": 'x"y\\z\nw'}, 1.5)]
 
 

@@ -56,9 +56,7 @@ def pod(holder: Holder, *parts: bytes) -> bytes:
 
 
 @contextmanager
-def kubelet(
-    listed: bytes | Reply, allocatable: bytes | Reply | None = None
-) -> Iterator[Path]:
+def kubelet(listed: bytes | Reply, allocatable: bytes | Reply | None = None) -> Iterator[Path]:
     """A socket that answers so; without `allocatable` that call is not implemented."""
     replies = {"List": listed, "GetAllocatableResources": allocatable}
 

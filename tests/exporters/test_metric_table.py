@@ -15,7 +15,10 @@ ROW = "- {name: my_metric, type: gauge, help: Mine., read: gpu_temp_c}\n"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (ROW.replace("gpu_temp_c", "gpu_tmp_c"), "[0].read: 'gpu_tmp_c': did you mean 'gpu_temp_c'"),
+        (
+            ROW.replace("gpu_temp_c", "gpu_tmp_c"),
+            "[0].read: 'gpu_tmp_c': did you mean 'gpu_temp_c'",
+        ),
         (ROW.replace("gpu_temp_c", "zzz"), "[0].read: 'zzz': expected one of board_limit"),
         (ROW + ROW, "[1].name: 'my_metric': expected each metric once"),
         (ROW.replace("my_metric", "my-metric"), "[0].name: 'my-metric': expected a metric name"),
