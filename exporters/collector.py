@@ -40,7 +40,8 @@ class Exposition:
                 yield _of_row(row, fresh, naming)
         yield from self._xids(seen, sweep, naming)
         yield from _devices(seen, sweep, naming)
-        yield from self._node(seen, sweep, len(allotted.allocatable), kubelet_answers)
+        count = len(allotted.allocatable)
+        yield from self._node(seen, sweep, count, kubelet_answers=kubelet_answers)
 
     def _xids(self, seen: Seen, sweep: Sweep, naming: Naming) -> Iterator[Family]:
         by_bus = {bus_key(r.pci_bus_id): r for r in sweep.readings}
@@ -68,7 +69,7 @@ class Exposition:
         yield from (total, bursts, last)
 
     def _node(
-        self, seen: Seen, sweep: Sweep, allocatable: int, kubelet_answers: bool
+        self, seen: Seen, sweep: Sweep, allocatable: int, *, kubelet_answers: bool
     ) -> Iterator[Family]:
         host = {"Hostname": self.hostname}
         values: list[tuple[str, str, float]] = [

@@ -39,17 +39,14 @@ def same_table() -> str:
     """dcgm-exporter's default counters and how each is met."""
     own = {row.name: row for row in load_table()}
     lines = ["| Metric | Type | Here |", "|---|---|---|"]
-    for default in defaults():
-        lines.append(f"| `{default.name}` | {default.type} | {_met(default, own)} |")
+    lines += [f"| `{each.name}` | {each.type} | {_met(each, own)} |" for each in defaults()]
     return "\n".join(lines)
 
 
 def extra_table() -> str:
     """What is shown beyond them."""
     lines = ["| Metric | Type | Meaning |", "|---|---|---|"]
-    for row in load_table():
-        if row.extra:
-            lines.append(f"| `{row.name}` | {row.type} | {row.help} |")
+    lines += [f"| `{row.name}` | {row.type} | {row.help} |" for row in load_table() if row.extra]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""NVLinks, asked link by link. NVLink 5 has new error counters as fields; older ones have a call."""
+"""NVLinks, link by link. NVLink 5 has its error counters as fields, older ones have a call."""
 
 from __future__ import annotations
 

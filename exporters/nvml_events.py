@@ -72,9 +72,7 @@ class NvmlEvents:
                 uuid = nv.nvmlDeviceGetUUID(handle)
                 if uuid in self._registered:
                     continue
-                supported = nv.nvmlDeviceGetSupportedEventTypes(handle)
-                if not supported & _MASK:
-                    raise nv.NVMLError(nv.NVML_ERROR_NOT_SUPPORTED)
+                # Refused by the driver where the device has no such events.
                 nv.nvmlDeviceRegisterEvents(handle, _MASK, self._set)
                 self._registered.add(uuid)
             except nv.NVMLError as error:

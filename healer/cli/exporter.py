@@ -18,7 +18,7 @@ from exporters.pods import SOCKET
 from exporters.table import SHIPPED
 
 
-def exporter(
+def exporter(  # noqa: PLR0917  # typer's options are parameters
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 9401,
     extras_only: Annotated[

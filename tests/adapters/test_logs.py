@@ -35,7 +35,8 @@ def test_our_events_and_the_standard_librarys_look_alike(stream: io.StringIO) ->
 
 def test_tokens_and_robot_addresses_are_blotted_out(stream: io.StringIO) -> None:
     structlog.get_logger("healer").error(
-        "failed", url="https://oapi.dingtalk.com/robot/send?access_token=abc123def&sign=aZLLrriXgn05"
+        "failed",
+        url="https://oapi.dingtalk.com/robot/send?access_token=abc123def&sign=aZLLrriXgn05",
     )
     assert "abc123def" not in stream.getvalue()
     assert "aZLLrri" not in stream.getvalue()

@@ -123,7 +123,9 @@ def test_broken_settings_end_with_one_line(tmp_path: Path, command: str) -> None
 def test_a_broken_rule_ends_with_one_line(tmp_path: Path) -> None:
     causes = tmp_path / "mine" / "causes"
     causes.mkdir(parents=True)
-    (causes / "mine.yaml").write_text("rules: [{id: x, prior: 0.1, title: t, scope: planet}]\n", encoding="utf-8")
+    (causes / "mine.yaml").write_text(
+        "rules: [{id: x, prior: 0.1, title: t, scope: planet}]\n", encoding="utf-8"
+    )
     file = tmp_path / "healer.yaml"
     file.write_text(
         f"rules: {{folders: [{causes.parent}]}}\nkubernetes: {{enabled: false}}\n"

@@ -1,4 +1,4 @@
-"""Faults of device, driver and library: each shows as a state, and nothing stale passes for fresh."""
+"""Faults of device, driver and library are states, and nothing stale passes for fresh."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ROW = "- {name: my_metric, type: gauge, help: Mine., read: gpu_temp_c}\n"
     [
         (
             ROW.replace("gpu_temp_c", "gpu_tmp_c"),
-            "[0].read: 'gpu_tmp_c': did you mean 'gpu_temp_c'",
+            "'gpu_tmp_c': did you mean 'gpu_temp_c'",
         ),
         (ROW.replace("gpu_temp_c", "zzz"), "[0].read: 'zzz': expected one of board_limit"),
         (ROW + ROW, "[1].name: 'my_metric': expected each metric once"),
