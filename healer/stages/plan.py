@@ -27,6 +27,8 @@ CONTAINS = ("cordon_node", "drain_node")
 """Remediations that take broken hardware out of service, and cannot mend it."""
 REPAIR = "the hardware is out of service; it has to be repaired or replaced"
 
+LOOK_FIRST = "what became of an action is not known; look before anything else is done"
+
 REST_AFTER_SUCCESS = timedelta(minutes=30)
 """A repair that worked is given that long before its incident climbs another rung."""
 
@@ -107,6 +109,8 @@ class _Asker:
 
 def _next_rung(asker: _Asker) -> Plan | None:
     mine, snapshot = asker.mine, asker.snapshot
+    if any(i.state is State.UNKNOWN for i in mine):
+        return asker.ask(LOOK_FIRST)
     rehearsed = [i for i in mine if i.state is State.REHEARSED]
     if any(i.plan.cause == asker.leader.cause for i in rehearsed):
         return None  # observe mode has said its word on this cause

@@ -35,13 +35,20 @@ def due(
     return tuple(
         plan
         for intent in history
-        if intent.state in (State.SUCCEEDED, State.FAILED)
+        if _left_something(intent)
         and intent.plan.undo
         and intent.id not in taken_back
         and intent.plan.incident_id not in open_incidents
         and _rested_since(dropped := _dropped(history, intent), snapshot.now, settings)
         for plan in _undo(intent, snapshot, settings, len(dropped))
     )
+
+
+def _left_something(intent: Intent) -> bool:
+    """However it ended: what was done of it may have to be taken back."""
+    if intent.state in (State.UNKNOWN, State.ABORTED):
+        return any(step.done for step in intent.steps)
+    return intent.state in (State.SUCCEEDED, State.FAILED)
 
 
 def _dropped(history: Sequence[Intent], intent: Intent) -> tuple[Intent, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from healer.model.actions import CordonNode, ScaleWorkload, UncordonNode
-from healer.model.intent import Intent, State
+from healer.model.intent import Intent, Receipt, State, Step
 from healer.model.plan import Plan
 from healer.model.snapshot import Snapshot
 from healer.settings import RemediationSettings
@@ -128,3 +128,11 @@ def test_a_load_that_is_there_unseen_or_on_a_number_not_ours_keeps_its_replicas(
 ) -> None:
     assert plans((scaled(),), seen) == ()
     assert plans((scaled(),), load(), scale_back_after=timedelta(0)) == ()
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.ABORTED])
+def test_a_cordon_of_a_drain_that_was_lost_half_way_is_taken_back_too(state: State) -> None:
+    whole = cordoned()
+    done = Step(whole.steps[0].action, HOUR_AGO, Receipt(ok=True, at=HOUR_AGO))
+    assert len(plans((dataclasses.replace(whole, state=state, steps=(done,)),), well())) == 1
+    assert plans((dataclasses.replace(whole, state=state),), well()) == ()
