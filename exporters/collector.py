@@ -40,8 +40,12 @@ class Exposition:
                 yield _of_row(row, fresh, naming)
         yield from self._xids(seen, sweep, naming)
         yield from _devices(seen, sweep, naming)
-        count = len(allotted.allocatable)
-        yield from self._node(seen, sweep, count, kubelet_answers=kubelet_answers)
+        yield from self._node(seen, sweep, len(allotted.allocatable))
+        kubelet = Family(
+            "healer_gpu_kubelet_up", "gauge", "Whether the kubelet answered who holds which GPU."
+        )
+        kubelet.add(float(kubelet_answers), {"Hostname": self.hostname})
+        yield kubelet
 
     def _xids(self, seen: Seen, sweep: Sweep, naming: Naming) -> Iterator[Family]:
         by_bus = {bus_key(r.pci_bus_id): r for r in sweep.readings}
@@ -68,20 +72,13 @@ class Exposition:
             last.add(xid.last_s, labels)
         yield from (total, bursts, last)
 
-    def _node(
-        self, seen: Seen, sweep: Sweep, allocatable: int, *, kubelet_answers: bool
-    ) -> Iterator[Family]:
+    def _node(self, seen: Seen, sweep: Sweep, allocatable: int) -> Iterator[Family]:
         host = {"Hostname": self.hostname}
         values: list[tuple[str, str, float]] = [
             (
                 "healer_gpu_driver_blocked",
                 "Seconds that a driver call has not come back; 0 while the driver answers.",
                 seen.blocked_s,
-            ),
-            (
-                "healer_gpu_kubelet_up",
-                "Whether the kubelet answered who holds which GPU.",
-                float(kubelet_answers),
             ),
         ]
         if seen.sweep is not None:

@@ -31,7 +31,7 @@ class ExporterOptions:
     extras_only: bool = False
     table: Path = SHIPPED
     pod_resources: Path = pods.SOCKET
-    every_s: float = 5.0
+    every_s: float = 10.0
     """How often the driver is asked."""
     deadline_s: float = 10.0
     """After how long without an answer the driver counts as blocked."""
@@ -88,7 +88,7 @@ class Exporter:
         try:
             self.http.serve_forever()
         finally:
-            self.watch.stop()
+            self.watch.stop(wait_s=1.5)
             self.kubelet.stop()
             self.http.server_close()
 

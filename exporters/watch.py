@@ -59,16 +59,23 @@ class Watch:
         self._ledger = XidLedger()
         self._sources: dict[str, bool] = {}
         self._stop = threading.Event()
+        self._workers: list[threading.Thread] = []
 
     def start(self) -> None:
         jobs = [self._sweep_for_ever, self._listen_for_ever]
         if self._open_log is not None:
             jobs.append(self._read_log_for_ever)
         for job in jobs:
-            threading.Thread(target=job, daemon=True, name=job.__name__.strip("_")).start()
+            worker = threading.Thread(target=job, daemon=True, name=job.__name__.strip("_"))
+            self._workers.append(worker)
+            worker.start()
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float = 0.0) -> None:
+        """wait_s: how long to wait for the threads; one that is blocked ends with the process."""
         self._stop.set()
+        until = time.monotonic() + wait_s
+        for worker in self._workers:
+            worker.join(max(0.0, until - time.monotonic()))
 
     def sweep_once(self) -> None:
         with self._lock:

@@ -26,7 +26,7 @@ def exporter(  # noqa: PLR0917  # typer's options are parameters
     ] = False,
     table: Annotated[Path, typer.Option(help="Metric table (YAML).")] = SHIPPED,
     pod_resources: Annotated[Path, typer.Option(help="Kubelet's pod-resources socket.")] = SOCKET,
-    every: Annotated[float, typer.Option(help="Seconds between two sweeps.", min=0.1)] = 5.0,
+    every: Annotated[float, typer.Option(help="Seconds between two sweeps.", min=0.1)] = 10.0,
     deadline: Annotated[
         float, typer.Option(help="Seconds after which the driver counts as blocked.", min=0.1)
     ] = 10.0,

@@ -159,10 +159,10 @@ static int u32_of(device d, const char *key, u32 *out) {
 /* ---- the library ---- */
 API int nvmlInitWithFlags(u32 flags) {
     (void)flags;
-    opened = 1;
+    opened++;                                           /* counted, as the library does */
     int code = enter(__func__);
     if (!code) code = (int)number(-1, "init", OK);
-    opened = !code;
+    if (code) opened--;
     for (int g = 0; g < MAX_GPUS; g++) {
         whole[g] = (struct device){g, -1};
         for (int p = 0; p < MAX_PARTS; p++) parts[g][p] = (struct device){g, p};
@@ -170,7 +170,7 @@ API int nvmlInitWithFlags(u32 flags) {
     return code;
 }
 API int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-API int nvmlShutdown(void) { opened = 0; return OK; }
+API int nvmlShutdown(void) { if (!opened) return UNINITIALIZED; opened--; return OK; }
 API const char *nvmlErrorString(int code) {
     switch (code) {
     case LOST: return "GPU is lost";

@@ -39,8 +39,8 @@ def running(node: GpuNode, log: Path | None = None) -> Iterator[Watch]:
         until(lambda: watch.seen().sources.get("nvml", False))
         yield watch
     finally:
-        watch.stop()
         node.say()
+        watch.stop(wait_s=10)
 
 
 def count(watch: Watch, gpu: int, code: int) -> float:
@@ -129,7 +129,7 @@ def test_a_driver_without_events_says_so(node: GpuNode) -> None:
         until(lambda: watch.seen().sources.get("nvml") is False)
         assert page_of(watch).value("healer_gpu_xid_source_up", source="nvml") == 0
     finally:
-        watch.stop()
+        watch.stop(wait_s=10)
 
 
 def test_an_xid_that_event_and_log_both_tell_is_one(node: GpuNode, tmp_path: Path) -> None:
