@@ -275,6 +275,8 @@ class Episode:
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     incident_id: str = ""
+    group: str = ""
+    """The sender's group it came in; empty where that says nothing about what hangs together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ class Event:
     """Where it was read: `prometheus`, `kubernetes`, `alertmanager`, `grafana`, `kmsg`."""
     ended_at: datetime | None = None
     """For what lasts, such as an alert: when it was over; None while it lasts."""
+    seen_at: datetime | None = None
+    """When we first heard of it, where that can be much later than `at`; None for at once."""
+    group: str = ""
+    """What the sender told it together with; empty for nothing."""
 
     @property
     def key(self) -> str:

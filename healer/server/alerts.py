@@ -98,6 +98,8 @@ class Webhook(BaseModel):
 
     version: Literal["4"] = "4"
     alerts: list[Alert]
+    groupKey: Text = ""  # noqa: N815
+    groupLabels: Labels | None = None  # noqa: N815
     truncatedAlerts: Annotated[int, Field(ge=0), BeforeValidator(_counted)] = 0  # noqa: N815
 
 
@@ -170,6 +172,8 @@ def parse(raw: bytes, model: type[M]) -> M:
 def episodes_of(source: str, webhook: Webhook, now: datetime) -> tuple[tuple[Episode, ...], int]:
     """(episodes, how many were our own and dropped). An alert without a fingerprint gets one."""
     theirs = [a for a in webhook.alerts if a.labels.get("source") != OWN]
+    # Without group labels everything is in the one group, which says nothing.
+    group = webhook.groupKey if webhook.groupLabels else ""
     found = tuple(
         Episode(
             source=source,
@@ -181,6 +185,7 @@ def episodes_of(source: str, webhook: Webhook, now: datetime) -> tuple[tuple[Epi
             generator_url=a.generatorURL,
             first_seen=now,
             last_seen=now,
+            group=group,
         )
         for a in theirs
     )

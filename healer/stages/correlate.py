@@ -129,11 +129,13 @@ def _members(
     recent: Sequence[Incident],
 ) -> list[Member]:
     """Symptoms of this tick, earliest first; grave ones before warnings of the same moment."""
-    over = {e.key for incident in recent for e in incident.events if e.kind != "alert"}
+    told = {e.key for incident in recent for e in incident.events}
     found = [of_finding(f, planned(f, snapshot)) for f in findings]
     for event in snapshot.events:
         severity = opens(event)
-        if severity is None or event.key in over:
+        if severity is None:
+            continue
+        if event.key in told and (event.kind != "alert" or event.ended_at is not None):
             continue
         if event.ended_at is None and snapshot.now - event.at > _event_age(event, settings):
             continue
@@ -270,6 +272,7 @@ def _opened(
     before = [i for i in recent if keys & {f.key for f in i.findings}]
     common = bundle[0].storm
     first = grave[0]
+    over = all(m.event is not None and m.event.ended_at is not None for m in grave)
     title = common or next((m.said for m in grave if m.finding is not None), first.said)
     return Incident(
         id=new_id(snapshot.now),
@@ -283,5 +286,6 @@ def _opened(
         findings=tuple(m.finding for m in bundle if m.finding is not None),
         events=tuple(m.event for m in bundle if m.event is not None),
         flaps=max((i.flaps + 1 for i in before), default=0),
+        quiet_since=snapshot.now if over else None,
         touches=_touches((), grave, snapshot),
     )

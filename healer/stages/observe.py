@@ -213,6 +213,8 @@ def alert_events(episodes: Iterable[Episode], places: Places) -> tuple[Event, ..
             },
             each.source,
             each.ends_at,
+            each.first_seen,
+            f"{each.source}|{each.group}" if each.group else "",
         )
         for each in episodes
     )

@@ -200,23 +200,37 @@ def test_a_webhook_sent_twice_is_taken_in_once(daemon: Running, version: str, na
     assert second.json()["duplicates"] == len(body["alerts"])
 
 
-def test_a_repeated_alert_opens_no_second_incident_and_sigterm_ends_the_daemon_cleanly(
-    exporter: str, tmp_path: Path
+@pytest.mark.parametrize("version", ["0.25", "0.33"])
+def test_each_recorded_webhook_makes_one_incident_however_often_it_is_sent(
+    exporter: str, tmp_path: Path, version: str
 ) -> None:
+    names = (
+        "firing_grouped",
+        "firing_two_pods_no_node_label",
+        "firing_and_resolved_mixed",
+        "resolved",
+    )
     with prometheus_of(exporter) as prometheus, running(tmp_path, prometheus.url) as daemon:
 
         def ids() -> set[str]:
             return {each["id"] for each in daemon.incidents()}
 
-        body = recorded("0.33", "firing_grouped", timedelta(seconds=5))
-        daemon.post(body).raise_for_status()
-        # Without a cluster nothing says that the two GPUs are connected.
-        opened = until("an incident each", lambda: len(daemon.incidents()) >= 2 and ids())
-        assert len(opened) == len(body["alerts"])
-        daemon.post(body).raise_for_status()
+        for sent, name in enumerate(names):
+            # Another group on another node each time, as the recordings are one story.
+            text = json.dumps(recorded(version, name, timedelta(seconds=5)))
+            body = json.loads(
+                text.replace("gpu-node-a", f"gpu-node-{sent}").replace("GPU-0", f"GPU-{sent}")
+            )
+            for alert in body["alerts"]:
+                alert["fingerprint"] = f"{sent}{alert['fingerprint'][1:]}"
+            daemon.post(body).raise_for_status()
+            until(f"an incident of {name}", lambda: len(ids()) == sent + 1)  # noqa: B023
+            daemon.post(body).raise_for_status()
+        opened = ids()
         ticks = daemon.metric("healer_ticks_total")
         until("two more ticks", lambda: daemon.metric("healer_ticks_total") >= ticks + 2)
         assert ids() == opened
+        assert len(opened) == len(names)
 
         path = f"/api/v1/incidents/{min(opened)}"
         for part in ("", "/timeline", "/evidence", "/hypotheses", "/actions", "/report.html"):

@@ -221,8 +221,51 @@ def test_an_alert_that_resolves_stops_being_a_symptom():
     assert second.quiet_since == at(60)
 
 
-def test_an_alert_that_ended_before_we_looked_opens_nothing():
-    assert run([], snapshot(alert(ended_at=at(-10)))) == ()
+def test_an_alert_that_ended_long_before_we_looked_opens_nothing():
+    assert run([], snapshot(alert(at=at(-900), ended_at=at(-600)))) == ()
+
+
+def test_an_alert_that_was_over_before_we_looked_is_recorded_as_over():
+    event = alert(ended_at=at(-10))
+    (incident,) = run([], snapshot(event))
+
+    assert incident.quiet_since == NOW
+    over = resolve_quiet(incident, at(130), SETTINGS)
+    assert over.phase is Phase.RESOLVED
+    assert run([], snapshot(event, seconds=60), recent=(over,)) == ()
+
+
+def test_what_we_hear_of_hours_late_is_recorded_as_over():
+    event = alert(at=at(-9000), ended_at=at(-8000), seen_at=at(-5))
+    (incident,) = run([], snapshot(event))
+    assert incident.quiet_since == NOW
+
+
+def test_alerts_of_one_group_on_things_nobody_knows_are_one_incident():
+    strangers = [
+        alert(Target(Kind.GPU, f"GPU-of-elsewhere-{i}"), group="alertmanager|{}:{node}", at=at(-i))
+        for i in range(3)
+    ]
+    (incident,) = run([], snapshot(*strangers))
+    assert len(incident.events) == 3
+
+    latecomer = alert(Target(Kind.GPU, "late"), group="alertmanager|{}:{node}")
+    (joined,) = run([], snapshot(*strangers, latecomer, seconds=30), [incident])
+    assert len(joined.events) == 4
+
+
+def test_the_topology_knows_better_than_a_group_of_alerts():
+    group = "alertmanager|{}:{alertname}"
+    two = [alert(pod("pod-0"), group=group), alert(pod("pod-5"), group=group)]
+    assert len(run([], snapshot(*two))) == 2
+
+
+def test_alerts_of_two_groups_or_of_none_stay_apart():
+    apart = [
+        alert(Target(Kind.GPU, f"GPU-of-elsewhere-{i}"), group=group)
+        for i, group in enumerate(("a", "b", ""))
+    ]
+    assert len(run([], snapshot(*apart))) == 3
 
 
 def test_an_event_opens_one_incident_not_one_each_time_it_is_seen():

@@ -69,7 +69,13 @@ def _accept_one(connection: Connection, episode: Episode) -> bool:
 def episodes(connection: Connection, since: datetime) -> tuple[Episode, ...]:
     query = (
         select(EPISODES.c.body)
-        .where(or_(EPISODES.c.ends_at.is_(None), EPISODES.c.ends_at >= utc(since)))
+        .where(
+            or_(
+                EPISODES.c.ends_at.is_(None),
+                EPISODES.c.ends_at >= utc(since),
+                EPISODES.c.first_seen >= utc(since),
+            )
+        )
         .order_by(EPISODES.c.starts_at)
     )
     return tuple(load_json(Episode, body) for body in connection.execute(query).scalars())

@@ -80,7 +80,10 @@ def of_event(event: Event, severity: Severity, now: datetime, settings: LoopSett
     label = event.attributes.get("severity", "").lower()
     if event.kind == "alert":
         severity = _SEVERITIES.get(label, severity)
-        active = grave = event.ended_at is None
+        active = event.ended_at is None
+        # One that was over before a tick saw it, or before we heard of it, is news all the same.
+        newest = max(event.ended_at or now, event.seen_at or event.at)
+        grave = active or now - newest < 2 * settings.quiet_for
     else:
         active = event.ended_at is None and now - event.at <= settings.quiet_for
         # Shorter than it takes to be active and then quiet: it opens one incident, not two.
@@ -127,7 +130,9 @@ def _rolling(topology: Topology, workload: Target) -> bool:
 
 
 def bonded(one: Member, other: Member, snapshot: Snapshot) -> bool:
-    """Whether two symptoms touch connected targets."""
+    """Whether two symptoms touch connected targets, or were told as one by who knows them."""
+    if _told_together(one, other, snapshot.topology):
+        return True
     if CLUSTER in (one.target, other.target):
         return one.target == other.target and _named(one) == _named(other)
     if one.target == other.target:
@@ -141,6 +146,14 @@ def bonded(one: Member, other: Member, snapshot: Snapshot) -> bool:
     if one.target.kind in _SHARED or other.target.kind in _SHARED:
         return False
     return parts_of(topology, one.target) & parts_of(topology, other.target) != frozenset()
+
+
+def _told_together(one: Member, other: Member, topology: Topology) -> bool:
+    """Whether both came in one group of alerts and the topology cannot tell better."""
+    groups = [each.event.group if each.event else "" for each in (one, other)]
+    if not groups[0] or groups[0] != groups[1]:
+        return False
+    return any(t == CLUSTER or topology.get(t) is None for t in (one.target, other.target))
 
 
 _SHARED = frozenset({Kind.NODE, Kind.RACK, Kind.CLUSTER})
