@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from exporters import cgroups
-from exporters.device import DRIVER_STATES, STATES, Reading, Sweep, bus_key
+from exporters.device import DRIVER_STATES, STATES, Reading, Sweep, Switch, bus_key
 from exporters.exposition import Family
 from exporters.naming import Naming
 from exporters.pods import Allotted
@@ -37,7 +37,12 @@ class Exposition:
         fresh = () if seen.blocked_s else sweep.readings
         for row in self.rows:
             if row.extra or not self.extras_only:
-                yield _of_row(row, fresh, naming)
+                if row.read == "dcgm_nvswitch":
+                    yield _of_switches(row, () if seen.blocked_s else sweep.switches, self.hostname)
+                else:
+                    yield _of_row(row, fresh, naming)
+        if sweep.dcgm is not None:
+            yield from _dcgm(sweep, naming, self.hostname)
         yield from self._xids(seen, sweep, naming)
         yield from _devices(seen, sweep, naming)
         yield from self._node(seen, sweep, len(allotted.allocatable))
@@ -122,9 +127,36 @@ def _of_row(row: Row, readings: Iterable[Reading], naming: Naming) -> Family:
                     family.add(sample.value, base)
             continue
         base = naming.device(reading)
-        for sample in reading.samples.get(row.read, ()):
+        # What DCGM says of the metric stands before what NVML says.
+        for sample in reading.samples.get(row.name, reading.samples.get(row.read, ())):
             family.add(sample.value, {**base, **sample.labels} if sample.labels else base)
     return family
+
+
+def _of_switches(row: Row, switches: Iterable[Switch], hostname: str) -> Family:
+    family = Family(row.name, row.type, row.help)
+    for switch in switches:
+        labels = {"nvswitch": f"nvswitch{switch.number}", "Hostname": hostname}
+        for sample in switch.samples.get(row.name, ()):
+            family.add(sample.value, labels)
+    return family
+
+
+def _dcgm(sweep: Sweep, naming: Naming, hostname: str) -> Iterator[Family]:
+    up = Family("healer_gpu_dcgm_up", "gauge", "Whether DCGM's host engine answers.")
+    up.add(float(bool(sweep.dcgm)), {"Hostname": hostname})
+    health = Family(
+        "healer_gpu_dcgm_health", "gauge", "What DCGM's watches find wrong: 10 warning, 20 failure."
+    )
+    devices = {reading.uuid: naming.device(reading) for reading in sweep.readings}
+    worst: dict[tuple[str, str, str], int] = {}
+    for each in sweep.health:
+        key = each.kind, each.entity, each.system
+        worst[key] = max(each.result, worst.get(key, 0))
+    for (kind, entity, system), result in worst.items():
+        labels = devices.get(entity, {kind: entity, "Hostname": hostname})
+        health.add(float(result), labels | {"system": system})
+    yield from (up, health)
 
 
 def _devices(seen: Seen, sweep: Sweep, naming: Naming) -> Iterator[Family]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.collector import LAST_XID
-from exporters.table import Row, load_table
+from exporters.table import DCGM_ONLY, Row, load_table
 from healer.errors import BadInput
 from healer.values import build, read_yaml
 
@@ -25,8 +25,6 @@ class Default:
 
     name: str
     type: str
-    without: str = ""
-    """Why it is not ours."""
 
 
 def defaults() -> tuple[Default, ...]:
@@ -50,9 +48,22 @@ def extra_table() -> str:
     return "\n".join(lines)
 
 
+def dcgm_table() -> str:
+    """What comes from DCGM alone and is not among its default counters."""
+    usual = {each.name for each in defaults()}
+    lines = ["| Metric | Type | Meaning |", "|---|---|---|"]
+    lines += [
+        f"| `{row.name}` | {row.type} | {row.help} |"
+        for row in load_table()
+        if row.read in DCGM_ONLY and row.name not in usual
+    ]
+    return "\n".join(lines)
+
+
 def rewrite(text: str) -> str:
     """The document with fresh tables. Raises BadInput where a mark is missing."""
-    for name, table in (("same", same_table()), ("extra", extra_table())):
+    tables = {"same": same_table(), "extra": extra_table(), "dcgm": dcgm_table()}
+    for name, table in tables.items():
         mark = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(text):
             raise BadInput(f"expected a line <!-- table: {name} --> and one <!-- end -->")
@@ -67,13 +78,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _met(default: Default, own: dict[str, Row]) -> str:
-    if default.without:
-        return f"no: {default.without}"
     row = own.get(default.name)
     if default.name == LAST_XID:
         return "same (`err_msg` is left out)"
     if row is None or row.type != default.type:
         return "missing"
+    if row.read in DCGM_ONLY:
+        return "same, with `--dcgm`: NVML cannot read it"
     return "same"
 
 

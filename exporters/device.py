@@ -64,6 +64,29 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """An NVSwitch, by its number."""
+
+    number: int
+    samples: Mapping[str, tuple[Sample, ...]]
+    """By name of the metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Something that DCGM's own watches find wrong."""
+
+    system: str
+    """`pcie`, `nvlink`, `mem`, `thermal`, …"""
+    result: int
+    """DCGM's number: 10 warning, 20 failure."""
+    kind: str
+    """`gpu`, `nvswitch` or `other`."""
+    entity: str
+    """UUID of a GPU, number of anything else."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """All devices of a node at one moment."""
 
@@ -73,6 +96,11 @@ class Sweep:
     state: str = "ok"
     """One of DRIVER_STATES."""
     detail: str = ""
+    dcgm: bool | None = None
+    """Whether DCGM's host engine answers; None where it is not asked."""
+    dcgm_detail: str = ""
+    switches: tuple[Switch, ...] = ()
+    health: tuple[Health, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from exporters import host, kernel_log, pods
+from exporters import dcgm, host, kernel_log, pods
 from exporters.collector import Exposition
 from exporters.device import Driver
 from exporters.exposition import CONTENT_TYPE, render
 from exporters.kernel_log import KernelLog
 from exporters.kubelet import Kubelet
 from exporters.nvml import Nvml
+from exporters.readers import READERS
 from exporters.table import SHIPPED, load_table
 from exporters.watch import Watch
 from healer.errors import BadInput
@@ -39,6 +40,10 @@ class ExporterOptions:
     """Second source of Xids; None does without. It may be unreadable: the page says so."""
     host_signals: bool = False
     """CPU, memory, disk, network and pressure of the node, where no node exporter runs."""
+    dcgm: str = ""
+    """Address of DCGM's host engine, as `localhost:5555`; empty asks NVML alone."""
+    dcgm_bindings: Path | None = None
+    """Folder of DCGM's Python bindings; None looks where its packages put them."""
 
 
 class Exporter:
@@ -46,10 +51,15 @@ class Exporter:
 
     def __init__(self, options: ExporterOptions, driver: Driver | None = None) -> None:
         rows = load_table(options.table)
-        readers = tuple(dict.fromkeys(row.read for row in rows))
+        readers = tuple(dict.fromkeys(row.read for row in rows if row.read in READERS))
         log = options.kernel_log
+        nvidia = driver or Nvml(readers)
+        if options.dcgm:
+            folder = dcgm.bindings(options.dcgm_bindings)
+            names = [row.name for row in rows]
+            nvidia = dcgm.Dcgm(nvidia, names, folder, options.dcgm, options.every_s)
         self.watch = Watch(
-            driver or Nvml(readers),
+            nvidia,
             options.every_s,
             options.deadline_s,
             None if log is None else lambda: KernelLog(log),

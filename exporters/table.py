@@ -30,8 +30,14 @@ OWN = (
     "healer_gpu_driver_blocked",
     "healer_gpu_sweep_age_seconds",
     "healer_gpu_kubelet_up",
+    "healer_gpu_dcgm_up",
+    "healer_gpu_dcgm_health",
 )
 """What is on every page beside the table: no row may take one of these names."""
+
+
+DCGM_ONLY = ("dcgm", "dcgm_nvswitch")
+"""What NVML cannot read: a field of DCGM with the metric's name, of a GPU or of an NVSwitch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Row:
     type: str
     help: str
     read: str
-    """Name of a reader."""
+    """Name of a reader, or one of DCGM_ONLY."""
     extra: bool = False
     """Not shown by dcgm-exporter as it is shipped."""
 
@@ -73,12 +79,12 @@ def _wrong(row: Row, before: list[Row]) -> list[tuple[str, str]]:
         found.append(("name", "expected another name; this one is always on the page"))
     if row.type not in ("gauge", "counter"):
         found.append(("type", "expected gauge or counter"))
-    if row.read not in READERS:
-        close = difflib.get_close_matches(row.read, READERS, n=1)
+    if row.read not in (*READERS, *DCGM_ONLY):
+        close = difflib.get_close_matches(row.read, (*READERS, *DCGM_ONLY), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"expected one of {_known()}"
         found.append(("read", hint))
     return found
 
 
 def _known() -> str:
-    return ", ".join(sorted(READERS))
+    return ", ".join(sorted((*READERS, *DCGM_ONLY)))

@@ -36,6 +36,12 @@ def exporter(  # noqa: PLR0917  # typer's options are parameters
     no_kernel_log: Annotated[
         bool, typer.Option("--no-kernel-log", help="Take Xids from NVML's events alone.")
     ] = False,
+    dcgm: Annotated[
+        str, typer.Option(help="Ask DCGM's host engine there too, as localhost:5555.")
+    ] = "",
+    dcgm_bindings: Annotated[
+        Path | None, typer.Option(help="Folder of DCGM's Python bindings, if not the usual one.")
+    ] = None,
     host_signals: Annotated[
         bool, typer.Option("--host-signals", help="Also the node's CPU, memory, disk, pressure.")
     ] = False,
@@ -51,6 +57,8 @@ def exporter(  # noqa: PLR0917  # typer's options are parameters
         "deadline_s": deadline,
         "kernel_log": None if no_kernel_log else str(kernel_log),
         "host_signals": host_signals,
+        "dcgm": dcgm,
+        "dcgm_bindings": None if dcgm_bindings is None else str(dcgm_bindings),
     }
     arguments = [sys.executable, "-m", "exporters", json.dumps(options)]
     os.execv(sys.executable, arguments)  # noqa: S606  # our own program, no shell
