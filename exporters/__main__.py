@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
-from exporters.serve import Exporter, ExporterOptions
+from exporters.options import ExporterOptions
+from exporters.serve import Exporter
 from healer.errors import BadInput
 from healer.values import build
 

@@ -7,9 +7,13 @@ hostPID alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
+ROOT = Path("/sys/fs/cgroup")
+_DEEPEST = 3
+"""A pod's group is `kubepods[.slice]/[class/]pod…`, of any driver."""
 _POD = re.compile(
     r"pod(?P<uid>[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})"
 )
@@ -24,3 +28,18 @@ def pod_uid(pid: int, proc: Path = PROC) -> str:
         return ""
     found = _POD.search(text)
     return found["uid"].replace("_", "-") if found else ""
+
+
+def pods(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
+    """(UID, control group) of every pod of the node; version 2 alone has pressure."""
+    waiting = [(folder, 1) for folder in root.glob("kubepods*")]
+    while waiting:
+        folder, depth = waiting.pop()
+        found = _POD.search(folder.name)
+        if found is not None:
+            yield found["uid"].replace("_", "-"), folder
+        elif depth < _DEEPEST:
+            try:
+                waiting += [(each, depth + 1) for each in folder.iterdir() if each.is_dir()]
+            except OSError:
+                continue

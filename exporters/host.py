@@ -11,39 +11,56 @@ from pathlib import Path
 
 import psutil
 
+from exporters import cgroups
 from exporters.exposition import Family
 
 PRESSURE = Path("/proc/pressure")
 _MICRO = 1e6
 
 
-def collect(hostname: str, pressure: Path = PRESSURE, root: Path = Path("/")) -> Iterator[Family]:
+def collect(
+    hostname: str,
+    pressure: Path = PRESSURE,
+    root: Path = Path("/"),
+    groups: Path = cgroups.ROOT,
+) -> Iterator[Family]:
     """What cannot be read is left out."""
     base = {"Hostname": hostname}
     yield from _cpu(base)
     yield from _memory(base)
     yield from _disk(base, root)
     yield from _network(base)
-    yield pressure_family(base, pressure)
+    yield from _pressure(base, pressure, groups)
 
 
-def pressure_family(base: dict[str, str], pressure: Path = PRESSURE) -> Family:
+def _pressure(base: dict[str, str], pressure: Path, groups: Path) -> Iterator[Family]:
     """Pressure stall totals; kernels before 4.20, or with it off, have none."""
-    family = Family(
-        "healer_host_pressure_seconds_total", "counter", "Time some or all tasks waited."
+    node = Family("healer_host_pressure_seconds_total", "counter", "Time some or all tasks waited.")
+    pods = Family(
+        "healer_pod_pressure_seconds_total", "counter", "Time some or all tasks of a pod waited."
     )
     for resource in ("cpu", "memory", "io"):
-        try:
-            lines = (pressure / resource).read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            share, _, rest = line.partition(" ")
-            total = rest.rpartition("total=")[2]
-            if total.isdigit():
-                labels = base | {"resource": resource, "share": share}
-                family.add(int(total) / _MICRO, labels)
-    return family
+        for share, seconds in _stalls(pressure / resource):
+            node.add(seconds, base | {"resource": resource, "share": share})
+    for uid, group in cgroups.pods(groups):
+        for resource in ("cpu", "memory", "io"):
+            for share, seconds in _stalls(group / f"{resource}.pressure"):
+                labels = {"pod_uid": uid, "resource": resource, "share": share}
+                pods.add(seconds, base | labels)
+    yield from (node, pods)
+
+
+def _stalls(file: Path) -> Iterator[tuple[str, float]]:
+    """(`some` or `full`, seconds) of a pressure file; nothing of what cannot be read."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        share, _, rest = line.partition(" ")
+        total = rest.rpartition("total=")[2]
+        if total.isdigit():
+            yield share, int(total) / _MICRO
 
 
 def _cpu(base: dict[str, str]) -> Iterator[Family]:

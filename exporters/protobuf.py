@@ -1,4 +1,4 @@
-"""The little of protobuf's wire format that reading a message by field number needs.
+"""The little of protobuf's wire format that reading and writing a message by field number needs.
 
 No generated stub has to follow the sender's version. Raises ValueError on what is no protobuf.
 """
@@ -46,3 +46,18 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
     raise ValueError("the message is cut short")
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A length-delimited field, as it is written."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """value: not negative."""
+    done = bytearray()
+    while value > 0x7F:
+        done.append(value & 0x7F | 0x80)
+        value >>= 7
+    done.append(value)
+    return bytes(done)

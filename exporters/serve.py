@@ -6,44 +6,26 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporters import dcgm, host, kernel_log, pods
+from exporters import dcgm, host, pods
 from exporters.collector import Exposition
 from exporters.device import Driver
-from exporters.exposition import CONTENT_TYPE, render
+from exporters.exposition import CONTENT_TYPE, Family, render
 from exporters.kernel_log import KernelLog
 from exporters.kubelet import Kubelet
 from exporters.nvml import Nvml
+from exporters.options import ExporterOptions
 from exporters.readers import READERS
-from exporters.table import SHIPPED, load_table
+from exporters.table import load_table
 from exporters.watch import Watch
 from healer.errors import BadInput
 
+if TYPE_CHECKING:
+    from exporters.push import Push
+
 _SLOW_CLIENT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExporterOptions:
-    host: str = "127.0.0.1"
-    port: int = 9401
-    extras_only: bool = False
-    table: Path = SHIPPED
-    pod_resources: Path = pods.SOCKET
-    every_s: float = 10.0
-    """How often the driver is asked."""
-    deadline_s: float = 10.0
-    """After how long without an answer the driver counts as blocked."""
-    kernel_log: Path | None = kernel_log.KMSG
-    """Second source of Xids; None does without. It may be unreadable: the page says so."""
-    host_signals: bool = False
-    """CPU, memory, disk, network and pressure of the node, where no node exporter runs."""
-    dcgm: str = ""
-    """Address of DCGM's host engine, as `localhost:5555`; empty asks NVML alone."""
-    dcgm_bindings: Path | None = None
-    """Folder of DCGM's Python bindings; None looks where its packages put them."""
 
 
 class Exporter:
@@ -73,7 +55,9 @@ class Exporter:
             hostname=hostname,
             extras_only=options.extras_only,
         )
-        self._host = hostname if options.host_signals else None
+        self._hostname = hostname
+        self._with_host = options.host_signals
+        self._push = self._pushing(options)
         try:
             self.http = _Server((options.host, options.port), _handler(self.page))
         except (OSError, OverflowError) as error:
@@ -86,20 +70,37 @@ class Exporter:
         address, port = self.http.server_address[:2]
         return f"http://{address!s}:{port}"
 
+    def _pushing(self, options: ExporterOptions) -> Push | None:
+        if options.push is None:
+            return None
+        # A node that is scraped does not carry an HTTP client in memory.
+        from exporters.push import Push  # noqa: PLC0415
+
+        return Push(options.push, self._hostname, self.families)
+
+    def families(self) -> list[Family]:
+        found = list(self.exposition.collect())
+        if self._with_host:
+            found += host.collect(self._hostname)
+        if self._push is not None:
+            found += self._push.families(self._hostname)
+        return found
+
     def page(self) -> str:
-        families = list(self.exposition.collect())
-        if self._host is not None:
-            families += host.collect(self._host)
-        return render(families)
+        return render(self.families())
 
     def serve_forever(self) -> None:
         self.watch.start()
         self.kubelet.start()
+        if self._push is not None:
+            self._push.start()
         try:
             self.http.serve_forever()
         finally:
             self.watch.stop(wait_s=1.5)
             self.kubelet.stop()
+            if self._push is not None:
+                self._push.stop(wait_s=1.5)
             self.http.server_close()
 
 

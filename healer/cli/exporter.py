@@ -16,6 +16,14 @@ import typer
 from exporters.kernel_log import KMSG
 from exporters.pods import SOCKET
 from exporters.table import SHIPPED
+from healer.errors import BadInput
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise BadInput("expected NAME=VALUE", path="--push-label", value=text)
+    return name, value
 
 
 def exporter(  # noqa: PLR0917  # typer's options are parameters
@@ -36,6 +44,18 @@ def exporter(  # noqa: PLR0917  # typer's options are parameters
     no_kernel_log: Annotated[
         bool, typer.Option("--no-kernel-log", help="Take Xids from NVML's events alone.")
     ] = False,
+    push: Annotated[
+        str, typer.Option(help="Send the page to this remote-write receiver, as well.")
+    ] = "",
+    push_queue: Annotated[
+        Path, typer.Option(help="File that keeps what could not be sent yet.")
+    ] = Path("healer-exporter.queue"),
+    push_token_file: Annotated[
+        Path | None, typer.Option(help="File with the receiver's bearer token.")
+    ] = None,
+    push_label: Annotated[
+        list[str] | None, typer.Option(help="Label of all series sent, NAME=VALUE.")
+    ] = None,
     dcgm: Annotated[
         str, typer.Option(help="Ask DCGM's host engine there too, as localhost:5555.")
     ] = "",
@@ -47,7 +67,7 @@ def exporter(  # noqa: PLR0917  # typer's options are parameters
     ] = False,
 ) -> None:
     """Serve NVML metrics under dcgm-exporter's names, and what it hides."""
-    options = {
+    options: dict[str, object] = {
         "host": host,
         "port": port,
         "extras_only": extras_only,
@@ -60,5 +80,12 @@ def exporter(  # noqa: PLR0917  # typer's options are parameters
         "dcgm": dcgm,
         "dcgm_bindings": None if dcgm_bindings is None else str(dcgm_bindings),
     }
+    if push:
+        options["push"] = {
+            "url": push,
+            "queue": str(push_queue),
+            "token_file": None if push_token_file is None else str(push_token_file),
+            "labels": dict(_label(text) for text in push_label or ()),
+        }
     arguments = [sys.executable, "-m", "exporters", json.dumps(options)]
     os.execv(sys.executable, arguments)  # noqa: S606  # our own program, no shell

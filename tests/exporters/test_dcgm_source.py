@@ -14,7 +14,8 @@ from gpu_node import GpuNode, uuid_of
 from gpu_page import Page, read
 
 from exporters.exposition import render
-from exporters.serve import Exporter, ExporterOptions
+from exporters.options import ExporterOptions
+from exporters.serve import Exporter
 from healer.errors import BadInput
 
 STANDIN = Path(__file__).parent / "dcgm_standin"

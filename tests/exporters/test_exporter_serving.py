@@ -20,7 +20,8 @@ from servers import binary, need, run_prometheus
 
 from exporters.describe import defaults, rewrite
 from exporters.exposition import Family, render
-from exporters.serve import Exporter, ExporterOptions
+from exporters.options import ExporterOptions
+from exporters.serve import Exporter
 from exporters.table import DCGM_ONLY, OWN, load_table
 from healer.errors import BadInput
 
