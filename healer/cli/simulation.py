@@ -77,6 +77,7 @@ class Simulation:
         session = api = None
         if self.settings.prometheus.url == MOUNTED:
             session = requests.Session()
+            session.trust_env = False  # there is no network, hence no proxy to look for
             session.mount(MOUNTED, MountedAdapter(self.lab.prometheus))
             api = connect(self.settings.kubernetes)
             setattr(api.rest_client, "pool_manager", MountedPool(self.lab.kubernetes))  # noqa: B010
@@ -104,15 +105,26 @@ class Simulation:
             self.app.learn()
         return report
 
-    def run(self, watch: Callable[[Report], None] = lambda _report: None) -> None:
-        """To the end of the scenario, as fast as it goes."""
+    def turn_to(self, scenario: Scenario) -> None:
+        """Another story in the same world: nothing may have been broken yet."""
+        self.lab.turn_to(scenario)
+
+    def run(
+        self,
+        watch: Callable[[Report], None] = lambda _report: None,
+        until: Callable[[Report], bool] = lambda _report: False,
+    ) -> None:
+        """To the end of the scenario as fast as it goes, or until a report says so."""
         late = self.scenario.perturb.late
         if late and self.scenario.faults:
             first = min(fault.at for fault in self.scenario.faults)
             self.lab.advance(self.scenario.start + first + late)
             self.clock.move_to(self.lab.now)
         while not self.ended:
-            watch(self.step())
+            report = self.step()
+            watch(report)
+            if until(report):
+                return
 
     def __enter__(self) -> Simulation:
         return self

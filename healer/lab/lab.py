@@ -35,6 +35,11 @@ class Lab:
     def _now_s(self) -> float:
         return self.world.now.timestamp()
 
+    def turn_to(self, scenario: Scenario) -> None:
+        """What breaks from now on, in the same cluster with the same history."""
+        self.scenario = scenario
+        self.world.turn_to(scenario)
+
     def advance(self, to: datetime) -> None:
         self.world.advance(to)
 

@@ -172,6 +172,8 @@ class Scenario:
     allowed: tuple[Allowed, ...] = ()
     perturb: Perturbation = field(default_factory=Perturbation)
     description: str = ""
+    negative: bool = False
+    """Whether doing nothing but ask is right throughout."""
 
 
 def load_scenario(file: Path) -> Scenario:

@@ -136,9 +136,10 @@ class Tsdb:
     def gather(self, handles: NDArray[np.int64], start_ms: int, end_ms: int) -> list[Bundle]:
         """Samples with start_ms <= time <= end_ms, series with the same times together."""
         with self._lock:
-            chunks = self._blocks.copy()
-            for lane in self._lanes:
-                chunks += lane.between(start_ms, end_ms)
+            chunks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
+            for lane in np.unique(self._lane_of[handles]).tolist():
+                if lane >= 0:
+                    chunks += self._lanes[lane].between(start_ms, end_ms)
             return gather(chunks, handles, start_ms, end_ms)
 
     def select(self, matchers: Sequence[Matcher], start_s: float, end_s: float) -> list[Selected]:

@@ -108,6 +108,12 @@ class World:
                 self._scrape(self.now)
                 self._next_scrape += self.scenario.scrape
 
+    def turn_to(self, scenario: Scenario) -> None:
+        """What breaks from now on; cluster, models and history have to be the same."""
+        assert not self.broken
+        self.scenario = scenario
+        self._pending = sorted(scenario.faults, key=lambda f: f.at)
+
     def load_at_once(self) -> None:
         """Bring the first replicas up without waiting: the settled world."""
         self._controllers.step(self.now)

@@ -1,0 +1,255 @@
+"""Many scenarios, each clean and perturbed, on all cores: how good Healer is, as figures.
+
+A world costs far more to warm up (weeks of history, first fits) than a scenario costs to run, so
+each distinct world is warmed once and every run that begins in it is a fork of that process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from healer.cli.simulation import Simulation, lab_settings
+from healer.lab.lab import Lab
+from healer.lab.scenario import Allowed, Expectation, FaultSpec, Scenario
+from healer.lab.scoring import Observed, score
+from healer.model.report import Report
+
+LATE = timedelta(seconds=60)
+MISSING = 0.2
+SKEW = timedelta(seconds=30)
+SETTLED = timedelta(minutes=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    scenario: Scenario
+    variant: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario.name}/{self.variant}"
+
+
+def clean(scenario: Scenario) -> Scenario:
+    return scenario
+
+
+def late(scenario: Scenario) -> Scenario:
+    return _perturbed(scenario, late=LATE)
+
+
+def missing(scenario: Scenario) -> Scenario:
+    return _perturbed(scenario, missing=MISSING)
+
+
+def skew(scenario: Scenario) -> Scenario:
+    return _perturbed(scenario, skew=SKEW)
+
+
+def change(scenario: Scenario) -> Scenario:
+    """Somebody changes something that has nothing to do with it, shortly before."""
+    other, first = _another(scenario), _first(scenario)
+    if other is None or first is None:
+        return scenario
+    at = max(first - timedelta(minutes=2), timedelta(seconds=30))
+    unrelated = FaultSpec("unrelated_change", at=at, target=f"service:{other}", name="unrelated")
+    return dataclasses.replace(_named(scenario), faults=(unrelated, *scenario.faults))
+
+
+def second(scenario: Scenario) -> Scenario:
+    """An engine of another model hangs three minutes later, independently."""
+    other, first = _another(scenario), _first(scenario)
+    if other is None or first is None:
+        return scenario
+    more = FaultSpec(
+        "engine_hang", at=first + timedelta(minutes=3), target=f"pod:{other}/0", name="second"
+    )
+    right = Expectation(
+        causes=("engine_hang",),
+        targets=(f"pod:*/{other}-*",),
+        remediations=("restart_pod",),
+        fault="second",
+    )
+    named = _named(scenario)
+    return dataclasses.replace(
+        named,
+        faults=(*scenario.faults, more),
+        expect=(*named.expect, right),
+        allowed=(*scenario.allowed, Allowed("evict", f"pod:*/{other}-*")),
+    )
+
+
+VARIANTS: Mapping[str, Callable[[Scenario], Scenario]] = {
+    "clean": clean,
+    "late": late,
+    "missing": missing,
+    "skew": skew,
+    "change": change,
+    "second": second,
+}
+
+
+def jobs(scenarios: Sequence[Scenario], variants: Sequence[str]) -> list[Job]:
+    return [
+        Job(VARIANTS[variant](scenario), variant) for scenario in scenarios for variant in variants
+    ]
+
+
+def run_all(
+    wanted: Sequence[Job], workers: int, done: Callable[[dict[str, Any]], None]
+) -> list[dict[str, Any]]:
+    """Every job's result, of `judged`; `done` is told of each as it comes."""
+    worlds: dict[str, list[Job]] = {}
+    for job in wanted:
+        worlds.setdefault(_world_of(job.scenario), []).append(job)
+    results: list[dict[str, Any]] = []
+
+    def take(result: dict[str, Any]) -> None:
+        results.append(result)
+        done(result)
+
+    for group in worlds.values():
+        with warmed(group[0].scenario) as simulation:
+            for result in _forked(simulation, group, workers):
+                take(result)
+    return results
+
+
+def warmed(scenario: Scenario) -> Simulation:
+    """A simulation at its start, with its history learned and nothing broken yet."""
+    quiet = dataclasses.replace(
+        scenario,
+        faults=(),
+        duration=timedelta(hours=1),
+        perturb=dataclasses.replace(scenario.perturb, late=timedelta(0)),
+    )
+    simulation = Simulation(Lab(quiet), lab_settings("sqlite://"))
+    simulation.step()
+    return simulation
+
+
+def judged(job: Job, simulation: Simulation) -> dict[str, Any]:
+    """Runs the job in a simulation that was warmed for its world."""
+    began = time.monotonic()
+    simulation.turn_to(job.scenario)
+    settled = _Settled(simulation)
+    simulation.run(until=settled)
+    store = simulation.app.store
+    audit = [entry for _, entry in store.audit(limit=100_000)]
+    observed = Observed(store.incidents(limit=200).items, store.intents(), audit)
+    result = score(job.scenario, simulation.lab, observed)
+    return {
+        "job": job.name,
+        "variant": job.variant,
+        "negative": job.scenario.negative,
+        **result,
+        "took_s": round(time.monotonic() - began, 1),
+    }
+
+
+@dataclass(slots=True)
+class _Settled:
+    """Whether all has been over for a while: then the rest of the time shows nothing new."""
+
+    simulation: Simulation
+    _since: datetime | None = None
+
+    def __call__(self, report: Report) -> bool:
+        world = self.simulation.lab.world
+        begun = len(world.broken) == len(self.simulation.scenario.faults)
+        lasting = any(b.spec.duration and not b.ended for b in world.broken)
+        busy = bool(self.simulation.app.store.intents(open_only=True))
+        if not begun or lasting or busy or any(i.is_open for i in report.incidents):
+            self._since = None
+            return False
+        self._since = self._since or report.at
+        heard = bool(self.simulation.app.store.incidents(limit=1).items)
+        return heard and report.at - self._since >= SETTLED
+
+
+def _forked(simulation: Simulation, group: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]:
+    waiting = list(group)
+    running: dict[int, tuple[Job, int]] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            job = waiting.pop(0)
+            reader, writer = os.pipe()
+            sys.stdout.flush()
+            pid = os.fork()
+            if pid == 0:
+                os.close(reader)
+                _child(job, simulation, writer)
+            os.close(writer)
+            running[pid] = (job, reader)
+        # Children write little, so the pipe holds it until they have ended.
+        pid, status = os.waitpid(-1, 0)
+        if pid not in running:
+            continue
+        job, reader = running.pop(pid)
+        with os.fdopen(reader, "rb") as pipe:
+            text = pipe.read()
+        if status or not text:
+            yield {"job": job.name, "variant": job.variant, "crashed": True}
+        else:
+            yield json.loads(text)
+
+
+def _child(job: Job, simulation: Simulation, writer: int) -> None:
+    """Never returns: what the parent has open stays the parent's."""
+    status = 1
+    try:
+        text = json.dumps(judged(job, simulation)).encode()
+        file = Path(f"/proc/self/fd/{writer}")
+        with file.open("wb") as pipe:
+            pipe.write(text)
+        status = 0
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _world_of(scenario: Scenario) -> str:
+    """What the history and the first fits depend on."""
+    parts = (
+        scenario.start,
+        scenario.seed,
+        scenario.scrape,
+        scenario.cluster,
+        scenario.models,
+        scenario.history,
+        scenario.perturb.missing,
+        scenario.perturb.skew,
+    )
+    return repr(parts)
+
+
+def _perturbed(scenario: Scenario, **changes: Any) -> Scenario:
+    return dataclasses.replace(scenario, perturb=dataclasses.replace(scenario.perturb, **changes))
+
+
+def _named(scenario: Scenario) -> Scenario:
+    """What is expected speaks of its fault by name, so that another fault may stand beside it."""
+    if len(scenario.faults) != 1:
+        return scenario
+    only = scenario.faults[0].name or scenario.faults[0].kind
+    expect = tuple(dataclasses.replace(e, fault=e.fault or only) for e in scenario.expect)
+    return dataclasses.replace(scenario, expect=expect)
+
+
+def _first(scenario: Scenario) -> timedelta | None:
+    return min((fault.at for fault in scenario.faults), default=None)
+
+
+def _another(scenario: Scenario) -> str | None:
+    """A model that no fault is about."""
+    spoken = " ".join(fault.target or scenario.models[0].name for fault in scenario.faults)
+    return next((m.name for m in scenario.models if m.name not in spoken), None)
