@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -11,16 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from healer.adapters import logs
 from healer.adapters.clocks import AcceleratedClock
+from healer.cli import suite
 from healer.cli.common import err, out, write
 from healer.cli.simulation import Simulation, lab_settings
+from healer.cli.suite_figures import Row, figures, judge
+from healer.errors import BadInput
 from healer.lab.lab import Lab
 from healer.lab.scenario import SHIPPED, Scenario, find_scenario, load_scenario
 from healer.lab.scoring import Observed, score
 from healer.settings import Mode
+
+NO_STORY = ("demo",)
+"""Shipped files that are several stories in one."""
 
 lab = typer.Typer(no_args_is_help=True, help="A simulated GPU cluster.")
 
@@ -54,6 +61,60 @@ def list_scenarios() -> None:
     """The scenarios that are shipped."""
     for file in sorted(SHIPPED.glob("*.yaml")):
         out().print(f"{file.stem:24} {load_scenario(file).description}")
+
+
+@lab.command("suite")
+def run_suite(
+    only: Annotated[str, typer.Option(help="Names of scenarios, with commas.")] = "",
+    variant: Annotated[str, typer.Option(help="Names of variants, with commas.")] = "",
+    folder: Annotated[Path, typer.Option(help="Folder of scenario files.")] = SHIPPED,
+    workers: Annotated[int, typer.Option(help="Runs at a time; 0 for one a core.", min=0)] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all results here.")
+    ] = None,
+) -> None:
+    """Run many scenarios, clean and perturbed, and say how good Healer is.
+
+    Exit status 1 where a figure misses its floor, which holds for the whole suite.
+    """
+    logs.configure("critical", "text")
+    chosen = [name for name in only.split(",") if name]
+    files = [find_scenario(name) for name in chosen] or sorted(
+        file for file in folder.glob("*.yaml") if file.stem not in NO_STORY
+    )
+    variants = [name for name in variant.split(",") if name] or list(suite.VARIANTS)
+    for name in variants:
+        if name not in suite.VARIANTS:
+            known = ", ".join(suite.VARIANTS)
+            raise BadInput(f"expected one of {known}", path="--variant", value=name)
+    jobs = suite.jobs([load_scenario(file) for file in files], variants)
+    console = err()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task("scenarios", total=len(jobs))
+        rows: list[Row] = []
+
+        def done(result: dict[str, Any]) -> None:
+            progress.advance(bar)
+            rows.append(judge(result))
+            out().print(_line(rows[-1], result))
+
+        results = suite.run_all(jobs, workers or os.cpu_count() or 1, done)
+    if json_file is not None:
+        write(json_file, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    found = figures(rows)
+    for figure in found:
+        limit = figure.floor if figure.floor is not None else figure.ceiling
+        note = "" if limit is None else f"   asked {limit:g}" + ("   MISSED" * figure.missed)
+        out().print(f"{figure.name:34} {figure.value:8.3f} of {figure.of:4}{note}")
+    if any(figure.missed for figure in found):
+        raise typer.Exit(1)
 
 
 @lab.command()
@@ -105,6 +166,18 @@ def simulate(scenario: Scenario, mode: Mode, *, verbose: bool = False) -> dict[s
         audit = [entry for _, entry in store.audit(limit=100_000)]
         observed = Observed(store.incidents(limit=200).items, store.intents(), audit)
         return score(scenario, cluster, observed)
+
+
+def _line(row: Row, result: dict[str, Any]) -> str:
+    if row.crashed:
+        return f"{row.job:34} crashed"
+    main = result["main"] or {}
+    lead = (main.get("hypotheses") or [{"cause": "-", "confidence": 0.0}])[0]
+    verdict = "unsafe" if row.unsafe else ("right" if row.first else "wrong")
+    did = main.get("action") or ("asked" if result["asked"] else "nothing")
+    recovered = main.get("recovered_after_s")
+    ended = "" if row.healed is None else (f"{recovered:.0f} s" if row.healed else "not healed")
+    return f"{row.job:34} {verdict:6} {lead['cause']:18} {lead['confidence']:.2f}  {did}  {ended}"
 
 
 def _needs_healing(scenario: Scenario, fault: str) -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -147,10 +148,13 @@ def judged(job: Job, simulation: Simulation) -> dict[str, Any]:
     audit = [entry for _, entry in store.audit(limit=100_000)]
     observed = Observed(store.incidents(limit=200).items, store.intents(), audit)
     result = score(job.scenario, simulation.lab, observed)
+    others = ("unrelated", "second")
+    main = next((f for f in result["faults"] if f["fault"] not in others), None)
     return {
         "job": job.name,
         "variant": job.variant,
         "negative": job.scenario.negative,
+        "main": main,
         **result,
         "took_s": round(time.monotonic() - began, 1),
     }
@@ -166,7 +170,9 @@ class _Settled:
     def __call__(self, report: Report) -> bool:
         world = self.simulation.lab.world
         begun = len(world.broken) == len(self.simulation.scenario.faults)
-        lasting = any(b.spec.duration and not b.ended for b in world.broken)
+        lasting = any(b.spec.duration and not b.ended for b in world.broken) or not all(
+            b.fault.healed(world, b.what) for b in world.broken
+        )
         busy = bool(self.simulation.app.store.intents(open_only=True))
         if not begun or lasting or busy or any(i.is_open for i in report.incidents):
             self._since = None
@@ -212,6 +218,8 @@ def _child(job: Job, simulation: Simulation, writer: int) -> None:
         with file.open("wb") as pipe:
             pipe.write(text)
         status = 0
+    except BaseException:  # noqa: BLE001  # there is nobody above to tell
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(status)

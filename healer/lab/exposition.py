@@ -27,6 +27,15 @@ Sample = tuple[str, Labels, float]
 """Metric name, labels beyond the source's own, value."""
 
 
+def hash_share(labels: Labels, seed: int) -> float:
+    """Between 0 and 1, always the same for one series: whether it is one of those that miss.
+
+    A histogram is there or not as a whole.
+    """
+    text = "|".join(f"{k}={v}" for k, v in sorted(labels.items()) if k != "le")
+    return zlib.crc32(f"{seed}|{text}".encode()) / 2**32
+
+
 @dataclass(slots=True)
 class Scraper:
     """Writes scrapes into the samples; a source's series that vanish are marked stale."""
@@ -67,8 +76,7 @@ class Scraper:
         return frozenset(self._live)
 
     def _new(self, key: tuple[str, str, str], labels: dict[str, str]) -> int:
-        draw = zlib.crc32(f"{self.seed}|{key}".encode()) / 2**32
-        handle = -1 if draw < self.missing else self.tsdb.handle(labels)
+        handle = -1 if hash_share(labels, self.seed) < self.missing else self.tsdb.handle(labels)
         self._handles[key] = handle
         return handle
 
@@ -86,6 +94,25 @@ def engine_base(pod: str, ip: str, model: str) -> dict[str, str]:
         "job": f"{NAMESPACE}/vllm",
         "model_name": model,
         "engine": "0",
+    }
+
+
+def memory(replica: Replica) -> Iterator[Sample]:
+    """What the kubelet's cAdvisor says of the container's host memory."""
+    limit = 64.0 * 2**30
+    yield "container_memory_working_set_bytes", {}, replica.memory_share * limit
+    yield "container_spec_memory_limit_bytes", {}, limit
+
+
+def memory_base(replica: Replica) -> dict[str, str]:
+    return {
+        "namespace": replica.namespace,
+        "pod": replica.name,
+        "container": "vllm",
+        "instance": replica.node,
+        "node": replica.node,
+        "job": "kubelet",
+        "metrics_path": "/metrics/cadvisor",
     }
 
 
@@ -138,6 +165,18 @@ def bound_text(bound: float) -> str:
 # --------------------------------------------------------------------------- GPU
 
 
+PICKER_BASE = {
+    "job": "endpoint-picker",
+    "instance": "10.1.0.3:9090",
+    "namespace": "gateway-system",
+}
+GATEWAY_S, GATEWAY_SIGMA = 1.5, 0.5
+"""What a request takes in all, and how far that spreads, while everything is well."""
+
+NVLINKS = 2
+"""Shown of the eighteen: a signal counts those that are down."""
+
+
 def gpu_base(node: str) -> dict[str, str]:
     return {
         "instance": f"{node}:9400",
@@ -160,6 +199,12 @@ def gpus(devices: list[Gpu]) -> Iterator[Sample]:
             continue
         for name, value in gpu_values(device):
             yield name, labels, value
+        for kind, share in (("crc", 1.0), ("replay", 0.25)):
+            errors = float(round(device.nvlink_errors * share))
+            yield "healer_gpu_nvlink_errors_total", {**labels, "link": "0", "kind": kind}, errors
+        for number in range(NVLINKS):
+            up = float(number >= device.nvlinks_down)
+            yield "healer_gpu_nvlink_active", {**labels, "link": str(number)}, up
         for reason, ns in (("hw_thermal", device.thermal_ns), ("hw_power_brake", device.brake_ns)):
             yield "healer_gpu_throttle_nanoseconds_total", {**labels, "reason": reason}, ns
 
@@ -190,7 +235,7 @@ def gpu_values(device: Gpu) -> tuple[tuple[str, float], ...]:
         ("DCGM_FI_DEV_POWER_USAGE", round(device.power_w, 3)),
         ("DCGM_FI_DEV_GPU_TEMP", round(device.temp_c)),
         ("DCGM_FI_DEV_MEMORY_TEMP", round(device.temp_c + 6)),
-        ("DCGM_FI_DEV_SM_CLOCK", round(spec.sm_clock_mhz * device.speed / 15) * 15),
+        ("DCGM_FI_DEV_SM_CLOCK", round(spec.sm_clock_mhz * device.clock_share / 15) * 15),
         ("DCGM_FI_DEV_FB_USED", round(device.used_mib)),
         ("DCGM_FI_DEV_FB_FREE", round(spec.memory_mib - device.used_mib)),
         ("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", round(device.tensor, 5)),
@@ -202,6 +247,12 @@ def gpu_values(device: Gpu) -> tuple[tuple[str, float], ...]:
         ("DCGM_FI_DEV_ROW_REMAP_PENDING", float(device.remap_pending)),
         ("DCGM_FI_DEV_ROW_REMAP_FAILURE", float(device.remap_failure)),
     )
+
+
+def no_gpus(expected: int) -> Iterator[Sample]:
+    """An exporter that is mistaken about its node."""
+    yield "healer_gpu_present", {}, 0.0
+    yield "healer_gpu_expected", {}, float(expected)
 
 
 def gpu_counts(world: World, node: str) -> Iterator[Sample]:

@@ -62,8 +62,16 @@ class Gpu:
     dbe: int = 0
     remap_pending: int = 0
     remap_failure: int = 0
+    nvlink_errors: float = 0.0
+    nvlink_errors_per_s: float = 0.0
+    nvlinks_down: int = 0
+    dead: bool = False
+    """The process on it has died while its pod goes on: it is idle and its memory is free."""
+    link_speed: float = 1.0
+    """Share of the speed that is left where links fail and traffic goes round them."""
 
     def step(self, dt_s: float, work: Work | None) -> None:
+        work = None if self.dead else work
         busy = Work() if work is None else work
         found = signature(busy.prefill, busy.decode, busy.batch, busy.spinning)
         self.util, self.tensor, self.dram, load = (float(each) for each in found)
@@ -74,6 +82,7 @@ class Gpu:
         self._throttle(dt_s)
         self.energy_mj += self.power_w * dt_s * 1000.0
         self.used_mib = 0.0 if work is None else 0.9 * self.spec.memory_mib
+        self.nvlink_errors += self.nvlink_errors_per_s * dt_s
 
     def _throttle(self, dt_s: float) -> None:
         """Clocks fall while it is too hot and rise again slowly; a power brake halves them."""
@@ -87,8 +96,12 @@ class Gpu:
             self.brake_ns += dt_s * 1e9
 
     @property
-    def speed(self) -> float:
+    def clock_share(self) -> float:
         return self.clock * (0.5 if self.brake else 1.0)
+
+    @property
+    def speed(self) -> float:
+        return self.clock_share * self.link_speed
 
     def xid(self, code: int) -> None:
         self.xids[code] = self.xids.get(code, 0) + 1

@@ -7,7 +7,6 @@ law), with the noise of Poisson arrivals. Counters end where the live part begin
 from __future__ import annotations
 
 import math
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +55,11 @@ def fill(world: World) -> None:
             steady = _steady(model, times, step_s, max(len(replicas), 1), rng)
             work.update(dict.fromkeys((g.uuid for g in replica.gpus), steady))
             rows += _engine(replica, steady, rng)
+            base = exposition.memory_base(replica)
+            rows += [
+                ({**base, "__name__": name}, np.full(count, value))
+                for name, _, value in exposition.memory(replica)
+            ]
     rows += _gpus(world, work, step_s, rng, count)
     rows += _hosts(scenario, times, step_s, rng, world)
     rows += _gateway(world, times, step_s, rng)
@@ -68,12 +72,7 @@ def _dropped(world: World, labels: dict[str, str]) -> bool:
     share = world.scenario.perturb.missing
     if not share:
         return False
-    text = "|".join(f"{k}={v}" for k, v in sorted(labels.items()))
-    return (hash_share(text, world.scenario.seed)) < share
-
-
-def hash_share(text: str, seed: int) -> float:
-    return zlib.crc32(f"{seed}|{text}".encode()) / 2**32
+    return exposition.hash_share(labels, world.scenario.seed) < share
 
 
 def _steady(
@@ -231,6 +230,12 @@ def _gpus(
         for reason in ("hw_thermal", "hw_power_brake"):
             labels = {**base, "__name__": "healer_gpu_throttle_nanoseconds_total", "reason": reason}
             rows.append((labels, zero))
+        for kind in ("crc", "replay"):
+            link = {**base, "__name__": "healer_gpu_nvlink_errors_total", "link": "0", "kind": kind}
+            rows.append((link, zero))
+        for number in range(exposition.NVLINKS):
+            link = {**base, "__name__": "healer_gpu_nvlink_active", "link": str(number)}
+            rows.append((link, zero + 1.0))
     for index in range(world.scenario.cluster.nodes):
         node = node_name(index)
         base = {**exposition.gpu_base(node), "job": "healer-exporter"}
@@ -302,4 +307,16 @@ def _gateway(world: World, times: Floats, step_s: float, rng: np.random.Generato
             "envoy_response_code_class": "2",
         }
         rows.append((labels, counts))
+        if world.scenario.cluster.gateway:
+            rows += _picker(world, model.name, counts, rng)
     return rows
+
+
+def _picker(world: World, model: str, counts: Floats, rng: np.random.Generator) -> Rows:
+    base = {**exposition.PICKER_BASE, "model_name": model, "target_model_name": model}
+    name = "inference_objective_request_duration_seconds"
+    each = np.diff(counts, prepend=0.0)
+    typical = np.full(len(counts), exposition.GATEWAY_S)
+    sigma = exposition.GATEWAY_SIGMA
+    rows = _histogram(name, base, world.waited(model), E2E, typical, sigma, each, rng)
+    return [*rows, ({**base, "__name__": "inference_objective_request_total"}, counts)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from healer.lab.control.common import tell
 from healer.lab.engine import Engine
 from healer.lab.gpu import Gpu
 from healer.lab.kube.store import ObjectStore, stamp, unstamp
@@ -14,6 +15,29 @@ from healer.lab.scenario import ModelSpec, Scenario
 
 Obj = dict[str, Any]
 HEARTBEAT = timedelta(seconds=10)
+
+
+BACKOFF = timedelta(seconds=10)
+LONGEST_BACKOFF = timedelta(minutes=5)
+"""The kubelet waits twice as long before each restart of a container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doom:
+    """What ends containers of its kind, each so long after it began."""
+
+    marks: str
+    """Part of the image or of an argument, or the UUID of a GPU that the pod holds."""
+    after: timedelta
+    reason: str
+    code: int
+    message: str = ""
+    xid: int = 0
+    """Logged for the pod's first GPU, or for the one that is meant."""
+
+    def meets(self, replica: Replica) -> bool:
+        given = (replica.image, *replica.args, *(gpu.uuid for gpu in replica.gpus))
+        return any(self.marks in each for each in given)
 
 
 @dataclass(slots=True)
@@ -37,6 +61,12 @@ class Replica:
     """Terminating: it finishes what it has, and gets nothing new."""
     crashed: bool = False
     restarts: int = 0
+    begun: datetime | None = None
+    """When its container did; None for when the pod did."""
+    restart_at: datetime | None = None
+    """When the kubelet tries again; None where it would be in vain."""
+    memory_share: float = 0.3
+    """Host memory it uses, of its limit."""
 
     @property
     def loading(self) -> bool:
@@ -55,6 +85,9 @@ class Kubelets:
     load_factor: float = 1.0
     """How much longer than usual a model takes to load."""
     missing_images: set[str] = field(default_factory=set)
+    dooms: list[Doom] = field(default_factory=list)
+    unplugged: set[str] = field(default_factory=set)
+    """Nodes whose device plugin offers nothing."""
     _next_ip: int = 1
     _beat_at: datetime | None = None
 
@@ -67,6 +100,7 @@ class Kubelets:
             if node and node not in self.silent and "app" in pod["metadata"].get("labels", {}):
                 self._sync(uid, pod, node, now)
         for replica in self.replicas.values():
+            self._keep_running(replica, now)
             if replica.node in self.silent and replica.ready:
                 replica.ready = False  # the node controller takes it out of its endpoints
                 replica.engine.hung = True
@@ -81,15 +115,45 @@ class Kubelets:
             key=lambda r: (r.started, r.name),
         )
 
-    def crash(self, replica: Replica, now: datetime, reason: str, code: int) -> None:
-        """The container ends; the kubelet would restart it, and it cannot start without its GPU."""
+    def crash(
+        self, replica: Replica, now: datetime, reason: str, code: int, *, for_good: bool = True
+    ) -> None:
+        """The container ends. for_good: it cannot start again where it is, as without its GPU."""
         replica.crashed, replica.ready = True, False
+        wait = min(BACKOFF * 2 ** min(replica.restarts, 6), LONGEST_BACKOFF)
+        replica.restart_at = None if for_good else now + wait
         replica.restarts += 1
         lost = len(replica.engine.running) + len(replica.engine.waiting)
         replica.engine.left += lost
         replica.engine.running.clear()
         replica.engine.waiting.clear()
         self._status(replica, now, waiting="CrashLoopBackOff", last=(reason, code))
+
+    def _keep_running(self, replica: Replica, now: datetime) -> None:
+        """What is doomed ends, what ended begins again."""
+        if replica.ending or replica.node in self.silent:
+            return
+        if replica.crashed:
+            if replica.restart_at is not None and now >= replica.restart_at:
+                replica.crashed, replica.restart_at, replica.begun = False, None, now
+                replica.ready_at = now + replica.model.engine.load * self.load_factor
+                replica.engine, replica.memory_share = Engine(replica.model.engine), 0.3
+                self._status(replica, now)
+            return
+        for doom in self.dooms:
+            if doom.meets(replica) and now >= (replica.begun or replica.started) + doom.after:
+                meant = next((g for g in replica.gpus if g.uuid == doom.marks), replica.gpus[0])
+                if doom.xid:
+                    meant.xid(doom.xid)
+                self.say(replica, now, doom.message)
+                self.crash(replica, now, doom.reason, doom.code, for_good=False)
+                return
+
+    def say(self, replica: Replica, now: datetime, message: str) -> None:
+        """The kubelet's event about a container that ended, with what it said last."""
+        pod = self.store.get("pods", replica.namespace, replica.name)
+        if message and pod is not None:
+            tell(self.store, pod, "Failed", message, "kubelet", now, "Warning")
 
     def _sync(self, uid: str, pod: Obj, node: str, now: datetime) -> None:
         replica = self.replicas.get(uid)
@@ -112,6 +176,7 @@ class Kubelets:
         model = next(m for m in self.scenario.models if m.name == pod["metadata"]["labels"]["app"])
         wanted = int(container["resources"]["limits"][GPU])
         free = [g for g in self.gpus if g.node == node and g.present and g.holder is None]
+        free = [] if node in self.unplugged else free
         if len(free) < wanted:
             return  # the device plugin has none to give: the pod waits
         taken = tuple(free[:wanted])
@@ -155,7 +220,7 @@ class Kubelets:
         lost = len(replica.engine.running) + len(replica.engine.waiting)
         replica.engine.left += lost
         for gpu in replica.gpus:
-            gpu.holder = None
+            gpu.holder, gpu.dead = None, False
 
     def _status(
         self,
@@ -229,6 +294,7 @@ class Kubelets:
             silent = name in self.silent
             status = "Unknown" if silent else "True"
             present = sum(g.present for g in self.gpus if g.node == name)
+            present = 0 if name in self.unplugged else present
             node = self.store.get("nodes", "", name)
             if node is None:
                 continue

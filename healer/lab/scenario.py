@@ -41,6 +41,8 @@ class ClusterSpec:
     gpus: int = 8
     racks: int = 2
     gpu: GpuSpec = field(default_factory=GpuSpec)
+    gateway: bool = False
+    """Whether an inference gateway stands before the engines and tells what clients wait there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -111,14 +111,7 @@ def _fault(scenario: Scenario, lab: Lab, broken: Broken, observed: Observed) -> 
     detected = min((_noticed(i, broken, observed) for i in mine), default=None)
     recovered = _recovered(lab, broken)
     hypotheses = _hypotheses(incident)
-    right_cause = (
-        bool(hypotheses)
-        and expected is not None
-        and (
-            hypotheses[0]["cause"] in expected.causes
-            and any(fnmatch.fnmatchcase(hypotheses[0]["target"], p) for p in expected.targets)
-        )
-    )
+    right_cause = any(_is_right(each, expected) for each in hypotheses[:1])
     right_action = expected is not None and (
         any(i.plan.remediation in expected.remediations and i.executed_at for i in acted)
         and all(i.plan.remediation in expected.remediations for i in acted if i.executed_at)
@@ -133,8 +126,27 @@ def _fault(scenario: Scenario, lab: Lab, broken: Broken, observed: Observed) -> 
         "action": ", ".join(dict.fromkeys(i.plan.remediation for i in acted)) or None,
         "recovered_after_s": recovered,
         "right_cause": right_cause,
+        "right_third": any(_is_right(each, expected) for each in hypotheses[:3]),
         "right_action": right_action,
+        "cited": _cites(incident),
     }
+
+
+def _is_right(hypothesis: Mapping[str, Any], expected: Expectation | None) -> bool:
+    return (
+        expected is not None
+        and hypothesis["cause"] in expected.causes
+        and any(fnmatch.fnmatchcase(hypothesis["target"], p) for p in expected.targets)
+    )
+
+
+def _cites(incident: Incident | None) -> bool:
+    """Whether the leading cause names an observation that tells it from its rivals."""
+    diagnosis = None if incident is None else incident.acted_on or incident.diagnosis
+    leader = diagnosis.hypotheses[0] if diagnosis and diagnosis.hypotheses else None
+    if leader is None:
+        return False
+    return any(term.decisive and term.seen for term in leader.evidence_for)
 
 
 def _expected(scenario: Scenario, broken: Broken) -> Expectation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,7 +11,7 @@ import numpy as np
 from healer.lab import exposition, objects
 from healer.lab.apiserver import ApiServer
 from healer.lab.controllers import Controllers
-from healer.lab.engine import Request, Work, sample
+from healer.lab.engine import E2E, Histogram, Request, Work, sample
 from healer.lab.exposition import Scraper
 from healer.lab.faults import KINDS
 from healer.lab.faults.base import Fault
@@ -26,6 +27,8 @@ STEP = timedelta(seconds=5)
 SETTLE = timedelta(minutes=12)
 """The world runs that long before its start, so that nothing at the start is a beginning."""
 CPUS = 128
+LONGEST_OUTPUT = 4_000.0
+"""Tokens; every engine has such a limit."""
 
 
 @dataclass(slots=True)
@@ -56,6 +59,18 @@ class World:
     """Image tag → (speed, share of errors)."""
     silenced: set[tuple[str, str]] = field(default_factory=set)
     """(exporter, node) that do not answer; an empty node means all."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Pod → how often it is chosen against its siblings."""
+    wordier: dict[str, float] = field(default_factory=dict)
+    """Model → how much longer its outputs are."""
+    leaks: dict[str, float] = field(default_factory=dict)
+    """Model → share of its memory limit that each of its pods loses in an hour."""
+    misled: set[str] = field(default_factory=set)
+    """Nodes whose GPU exporter tells of faults that are not there."""
+    slow_gateway: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Model → (seconds that a request waits before any engine sees it, share that gets through)."""
+    later: list[tuple[datetime, Callable[[], None]]] = field(default_factory=list)
+    """What a fault has yet to come."""
     broken: list[Broken] = field(default_factory=list)
     service: list[tuple[datetime, bool]] = field(default_factory=list)
     """Each step: whether clients of every model were well served. The truth, for scoring."""
@@ -93,6 +108,7 @@ class World:
     _pending: list[FaultSpec] = field(init=False)
     _cpu_busy_s: dict[str, float] = field(init=False)
     _gateway: dict[str, float] = field(init=False)
+    _waited: dict[str, Histogram] = field(default_factory=dict)
 
     # time
 
@@ -102,6 +118,7 @@ class World:
             self.now += STEP
             self._break(self.now)
             self._controllers.step(self.now)
+            self._leak(STEP)
             self.kubelets.step(self.now)
             self._serve(STEP.total_seconds())
             if self.now >= self._next_scrape:
@@ -130,6 +147,10 @@ class World:
     def note_gateway(self, model: str, requests: float) -> None:
         self._gateway[model] = requests
 
+    def waited(self, model: str) -> Histogram:
+        """How long clients of a model waited, as the gateway sees it."""
+        return self._waited.setdefault(model, Histogram(E2E))
+
     # inside
 
     def _furnish(self) -> None:
@@ -150,10 +171,23 @@ class World:
             before = tuple(r.name for r in self.kubelets.replicas.values())
             what = fault.begin(self, spec.target, now)
             self.broken.append(Broken(spec, fault, what, now, pods=before))
+        due = [each for each in self.later if each[0] <= now]
+        self.later = [each for each in self.later if each[0] > now]
+        for _, happen in due:
+            happen()
         for one in self.broken:
             if one.spec.duration and not one.ended and now >= one.at + one.spec.duration:
                 one.fault.end(self, one.spec.target, now)
                 one.ended = True
+
+    def _leak(self, span: timedelta) -> None:
+        """Host memory that is never given back, until the kernel ends the container."""
+        for replica in self.kubelets.replicas.values():
+            per_hour = self.leaks.get(replica.model.name, 0.0)
+            if per_hour and replica.ready:
+                replica.memory_share += per_hour * (span / timedelta(hours=1))
+                if replica.memory_share >= 1.0:
+                    self.kubelets.crash(replica, self.now, "OOMKilled", 137, for_good=False)
 
     def _serve(self, dt_s: float) -> None:
         """Traffic and engines by the second, GPUs and clients' verdict by the step."""
@@ -205,11 +239,18 @@ class World:
         mean = float(rate(model.traffic, np.array([start_s]))[0]) * self._surge(model.name)
         count = int(self._rng.poisson(mean * dt_s))
         self._gateway[model.name] = self._gateway.get(model.name, 0.0) + count
+        wait_s, through = self.slow_gateway.get(model.name, (0.0, 1.0))
+        if count:
+            spread = self._rng.lognormal(0.0, exposition.GATEWAY_SIGMA, count)
+            self.waited(model.name).observe(wait_s + exposition.GATEWAY_S * spread)
+        count = int(self._rng.binomial(count, through))
         if not ready or not count:
             return
         prompts, outputs = sample(model.traffic, count, self._rng, self.longer.get(model.name, 1.0))
+        outputs = np.minimum(outputs * self.wordier.get(model.name, 1.0), LONGEST_OUTPUT)
         when = np.sort(self._rng.uniform(start_s, start_s + dt_s, count))
-        chosen = self._rng.integers(0, len(ready), count)
+        weights = np.array([self.weights.get(r.name, 1.0) for r in ready])
+        chosen = self._rng.choice(len(ready), count, p=weights / weights.sum())
         for at, prompt, output, index in zip(when, prompts, outputs, chosen, strict=True):
             ready[index].engine.submit(Request(float(at), float(prompt), float(output)))
 
@@ -254,6 +295,11 @@ class World:
                 up = not self._mute("engine", replica.node)
                 self._one(source, base, exposition.engine(replica) if up else None, now)
                 seen.add(source)
+            if not replica.crashed and replica.node not in self.kubelets.silent:
+                memory = f"memory/{replica.name}"
+                base = exposition.memory_base(replica)
+                scraper.scrape(memory, base, exposition.memory(replica), at_s)
+                seen.add(memory)
         for index in range(self.scenario.cluster.nodes):
             name = node_name(index)
             self._scrape_gpus(name, now)
@@ -273,6 +319,9 @@ class World:
                 "envoy_response_code_class": "2",
             }
             page = iter([("envoy_cluster_upstream_rq_xx", labels, count)])
+            if self.scenario.cluster.gateway:
+                self._scrape_gateway(name, count, at_s)
+                seen.add(f"picker/{name}")
             scraper.scrape(
                 f"gateway/{name}", {"job": "gateway", "instance": "10.1.0.2:9901"}, page, at_s
             )
@@ -282,12 +331,25 @@ class World:
                 scraper.vanish(source, at_s)
                 scraper.vanish(f"up/{source}", at_s)
 
+    def _scrape_gateway(self, model: str, count: float, at_s: float) -> None:
+        """The inference gateway's endpoint picker: what clients wait, engines and all."""
+        labels = {"model_name": model, "target_model_name": model}
+        waited = self.waited(model)
+        name = "inference_objective_request_duration_seconds"
+        page = [
+            ("inference_objective_request_total", labels, count),
+            *((n, {**labels, **more}, v) for n, more, v in exposition.buckets(name, waited)),
+        ]
+        self._scraper.scrape(f"picker/{model}", exposition.PICKER_BASE, iter(page), at_s)
+
     def _scrape_gpus(self, node: str, now: datetime) -> None:
         base = exposition.gpu_base(node)
         up = not self._mute("dcgm", node)
         mine = [g for g in self.gpus if g.node == node]
         self._one(f"gpu/{node}", base, exposition.gpus(mine) if up else None, now)
         counts = exposition.gpu_counts(self, node) if up else iter(())
+        if up and node in self.misled:
+            counts = exposition.no_gpus(len(mine))
         at_s = self._at_node(node, now)
         self._scraper.scrape(f"gpus/{node}", {**base, "job": "healer-exporter"}, counts, at_s)
 

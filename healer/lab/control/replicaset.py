@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from healer.lab.control.common import (
+    controller_of,
     end_pod,
     is_active,
     is_available,
     make_pod,
+    owner_reference,
     pods_of,
     put_status,
     tell,
 )
 from healer.lab.kube.eviction import is_ready
+from healer.lab.kube.selectors import matches
 from healer.lab.kube.status import Obj
 from healer.lab.kube.store import ObjectStore, unstamp
 
@@ -21,6 +25,7 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 def reconcile(store: ObjectStore, now: datetime) -> None:
+    _claim(store)
     pods = pods_of(store)
     for record in store.records("apps/replicasets"):
         if "deletionTimestamp" in record.obj["metadata"]:
@@ -30,6 +35,40 @@ def reconcile(store: ObjectStore, now: datetime) -> None:
     pods = pods_of(store)
     for record in store.records("apps/replicasets"):
         _status(store, record.obj, pods.get(record.obj["metadata"]["uid"], []), now)
+
+
+def _claim(store: ObjectStore) -> None:
+    """Let go of pods whose labels no longer match; take up those without a controller that do."""
+    owners = {r.obj["metadata"]["uid"]: r.obj for r in store.records("apps/replicasets")}
+    changed: list[tuple[Obj, list[Obj]]] = []
+    for record in store.records("pods"):
+        meta = record.obj["metadata"]
+        if not is_active(record.obj):
+            continue
+        refs, ref = meta.get("ownerReferences") or [], controller_of(record.obj)
+        if ref is None:
+            owner = next((o for o in owners.values() if _selects(o, meta)), None)
+            if owner is not None:
+                changed.append((meta, [*refs, owner_reference(owner)]))
+        elif ref["uid"] in owners and not _selects(owners[ref["uid"]], meta):
+            changed.append((meta, [each for each in refs if each["uid"] != ref["uid"]]))
+    for meta, refs in changed:
+        store.modify("pods", meta["namespace"], meta["name"], partial(_own, refs))
+
+
+def _own(refs: list[Obj], pod: Obj) -> None:
+    if refs:
+        pod["metadata"]["ownerReferences"] = refs
+    else:
+        pod["metadata"].pop("ownerReferences", None)
+
+
+def _selects(owner: Obj, meta: Obj) -> bool:
+    return (
+        owner["metadata"]["namespace"] == meta["namespace"]
+        and "deletionTimestamp" not in owner["metadata"]
+        and matches(owner["spec"].get("selector"), meta.get("labels") or {})
+    )
 
 
 def _match(store: ObjectStore, owner: Obj, active: list[Obj], now: datetime) -> None:

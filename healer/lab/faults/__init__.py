@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from healer.lab.faults import cluster, hardware, serving
+from healer.lab.faults import around, cluster, errors, hardware, releases, serving
 from healer.lab.faults.base import Fault
 
 KINDS: Mapping[str, type[Fault]] = {
@@ -28,4 +28,19 @@ KINDS: Mapping[str, type[Fault]] = {
     "admin_drain": cluster.AdminDrain,
     "slow_model_store": cluster.SlowModelStore,
     "unrelated_change": cluster.UnrelatedChange,
+    "ecc_contained": errors.EccContained,
+    "gpu_degrading": errors.GpuDegrading,
+    "nvlink_errors": errors.NvlinkErrors,
+    "gpu_flaky": errors.GpuFlaky,
+    "config_change": releases.ConfigChange,
+    "crashing_revision": releases.CrashingRevision,
+    "memory_leak": releases.MemoryLeak,
+    "rank_death": releases.RankDeath,
+    "driver_change": releases.DriverChange,
+    "no_capacity": around.NoCapacity,
+    "device_plugin": around.DevicePlugin,
+    "routing_skew": around.RoutingSkew,
+    "slow_gateway": around.SlowGateway,
+    "misled_exporter": around.MisledExporter,
+    "garbage_output": around.GarbageOutput,
 }

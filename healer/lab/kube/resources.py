@@ -94,6 +94,22 @@ TABLE: tuple[Resource, ...] = (
     Resource("coordination.k8s.io", "v1", "leases", "Lease", "lease"),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "endpointslice"),
     Resource("events.k8s.io", "v1", "events", "Event", "event", short=("ev",)),
+    Resource(
+        "leaderworkerset.x-k8s.io", "v1", "leaderworkersets", "LeaderWorkerSet",
+        "leaderworkerset", True, ("lws",), status=True, scale=True, generation=True,
+    ),
+    Resource(
+        "argoproj.io", "v1alpha1", "rollouts", "Rollout", "rollout", True, ("ro",),
+        status=True, scale=True, generation=True,
+    ),
+    Resource(
+        "serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService",
+        "inferenceservice", True, ("isvc",), status=True, generation=True,
+    ),
+    Resource(
+        "keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", "scaledobject", True, ("so",),
+        status=True, generation=True,
+    ),
 )  # fmt: skip
 
 _BY_PATH = {(r.group, r.version, r.plural): r for r in TABLE}
