@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from healer.errors import HealerError
+from healer.model.actions import CordonNode
 from healer.model.hypothesis import Hypothesis
 from healer.model.incident import Incident, Phase, Severity
 from healer.model.intent import OPEN_STATES, Intent, Outcome, State
@@ -30,6 +31,9 @@ from healer.stages.verify import verify
 
 REMEMBER = timedelta(hours=24)
 """How far back the guards look."""
+
+VIEW_LAG = timedelta(minutes=1)
+"""After that, the view of the cluster shows what we have done."""
 
 SWITCH = "kill_switch"
 """Key in the store; its value is the reason, empty when the switch is not pulled."""
@@ -72,7 +76,7 @@ class Healing:
         known = {i.id: i for i in history}
         for incident in incidents:
             try:
-                after = self._one(incident, snapshot, tuple(known.values()))
+                after = self._one(incident, snapshot, tuple(known.values()), incidents)
             except Exception as error:  # noqa: BLE001  # a plugin or an adapter: reported
                 said = f"{type(error).__name__}: {error}"
                 problems.append(Problem(f"healing.{incident.id}", said, snapshot.now))
@@ -100,7 +104,11 @@ class Healing:
             return f"the store cannot be read: {error}"
 
     def _one(
-        self, incident: Incident, snapshot: Snapshot, history: tuple[Intent, ...]
+        self,
+        incident: Incident,
+        snapshot: Snapshot,
+        history: tuple[Intent, ...],
+        incidents: tuple[Incident, ...],
     ) -> Intent | None:
         open_ = [
             i
@@ -108,11 +116,11 @@ class Healing:
             if i.plan.incident_id == incident.id and i.state in OPEN_STATES and not i.compensates
         ]
         if open_:
-            return self._go_on(open_[0], incident, snapshot, history)
+            return self._go_on(open_[0], incident, snapshot, history, incidents)
         wanted = plan(incident, snapshot, self.remediations, history, self.settings)
         if wanted is None:
             return None
-        judgement = self._judge(wanted, incident, snapshot, history, None)
+        judgement = self._judge(wanted, incident, snapshot, history, None, incidents)
         return self.executor.start(
             wanted, judgement, self.settings.approval_timeout, _pods_before(wanted, snapshot)
         )
@@ -123,12 +131,15 @@ class Healing:
         incident: Incident | None,
         snapshot: Snapshot,
         history: tuple[Intent, ...],
+        incidents: tuple[Incident, ...],
     ) -> Intent:
         if intent.state is State.VERIFYING:
             outcome = verify(intent, snapshot, incident)
             return intent if outcome is None else self.executor.conclude(intent, outcome)
+        if why := _overruled(intent, snapshot):
+            return self.executor.drop(intent, why)
         rest = _remaining(intent)
-        judgement = self._judge(rest, incident, snapshot, history, intent)
+        judgement = self._judge(rest, incident, snapshot, history, intent, incidents)
         if incident is not None and (why := _outdated(intent, incident)):
             doubt = Verdict("diagnosis", Decision.DEFER, (why,))
             judgement = dataclasses.replace(judgement, verdicts=(*judgement.verdicts, doubt))
@@ -153,13 +164,13 @@ class Healing:
         self, incidents: tuple[Incident, ...], snapshot: Snapshot, history: tuple[Intent, ...]
     ) -> tuple[Intent, ...]:
         done = [
-            self._go_on(intent, None, snapshot, history)
+            self._go_on(intent, None, snapshot, history, incidents)
             for intent in history
             if intent.compensates and intent.state in OPEN_STATES
         ]
         open_ = frozenset(i.id for i in incidents if i.phase is not Phase.RESOLVED)
         for wanted in due(history, open_, snapshot, self.settings):
-            judgement = self._judge(wanted, None, snapshot, history, None)
+            judgement = self._judge(wanted, None, snapshot, history, None, incidents)
             started = self.executor.start(wanted, judgement, self.settings.approval_timeout)
             if started is not None:
                 done.append(started)
@@ -172,6 +183,7 @@ class Healing:
         snapshot: Snapshot,
         history: tuple[Intent, ...],
         intent: Intent | None,
+        others: tuple[Incident, ...],
     ) -> Judgement:
         incident = incident or _bygone(wanted, snapshot.now)
         leader = incident.diagnosis.leader if incident.diagnosis else None
@@ -184,6 +196,7 @@ class Healing:
             history=tuple(i for i in history if i.id != own),
             switched_off=self.switched_off(),
             approved_by=intent.approved_by if intent else "",
+            others=tuple(i for i in others if i.is_open and i.id != incident.id),
         )
         return judge(wanted, case, self.guards)
 
@@ -197,6 +210,20 @@ def _outdated(intent: Intent, incident: Incident) -> str:
     leader = incident.diagnosis.leader if incident.diagnosis else None
     if leader is None or leader.cause != intent.plan.cause:
         return f"{leader.cause if leader else 'nothing'} leads now, not {intent.plan.cause}"
+    return ""
+
+
+def _overruled(intent: Intent, snapshot: Snapshot) -> str:
+    """Whether somebody took back what we had done, half way: then nothing more is done."""
+    at = act.next_step(intent)
+    if intent.state is not State.EXECUTING or at is None or act.is_unanswered(intent.steps[at]):
+        return ""
+    for step in intent.steps[:at]:
+        settled = step.receipt is not None and snapshot.now - step.receipt.at >= VIEW_LAG
+        if settled and isinstance(step.action, CordonNode) and snapshot.cluster_ok:
+            node = step.action.target
+            if snapshot.topology.fact(node, "unschedulable") is False:
+                return f"somebody has uncordoned {node} meanwhile"
     return ""
 
 

@@ -127,6 +127,8 @@ class Case:
     """Reason of the kill switch; empty while it is not pulled."""
     approved_by: str = ""
     """Who approved exactly this plan digest; empty for nobody."""
+    others: tuple[Incident, ...] = ()
+    """The other incidents that are open."""
 
 
 class Guard(ABC):
@@ -253,6 +255,16 @@ class Hands(Protocol):
         ...
 
 
+class Leadership(Protocol):
+    """Which of several replicas acts. Whoever mutates asks right before each call."""
+
+    def epoch(self) -> str:
+        """The term of office, while it is certain to outlast one more request; empty when this
+        replica may not act. Never blocks; another term is another epoch, never one used before.
+        """
+        ...
+
+
 class Post(Protocol):
     """Sends chat messages. Raises Temporary when no answer came."""
 
@@ -315,6 +327,10 @@ class Store(Protocol):
         ...
 
     def put_intent(self, intent: Intent) -> None: ...
+    def replace_intent(self, intent: Intent, was: Intent) -> bool:
+        """Write it down in place of `was`; False, and nothing written, where that has changed."""
+        ...
+
     def intent(self, intent_id: str) -> Intent | None: ...
     def intents(
         self, *, incident_id: str = "", since: datetime | None = None, open_only: bool = False
@@ -323,7 +339,7 @@ class Store(Protocol):
     # approvals
     def decide(self, intent_id: str, digest: str, who: str, *, yes: bool, at: datetime) -> bool:
         """Record a person's answer; False when the intent is not waiting for one, or its digest
-        is another by now. Single use."""
+        is another by now. A yes counts once; a no also takes a yes back until the first call."""
         ...
 
     # audit

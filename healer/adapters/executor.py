@@ -44,7 +44,7 @@ class Executor:
         """A planned intent, asked again."""
         after = act.rejudged(intent, judgement, self._clock.now(), approval_timeout)
         if after is not intent:
-            self._store.put_intent(after)
+            self._keep(after, intent)
             kind = "intent.approved" if after.state is State.APPROVED else "plan.refused"
             self._record(kind, after, after.note, verdicts=[str(v) for v in judgement.verdicts])
         return self.advance(after, judgement)
@@ -61,7 +61,7 @@ class Executor:
         if judgement.decision is not Decision.ALLOW:
             after = act.held_up(intent, judgement, self._clock.now())
             if after is not intent:
-                self._store.put_intent(after)
+                self._keep(after, intent)
                 self._record(f"intent.{after.state}", after, after.note)
             return after
         if at is None or not act.may_retry(intent.steps[at], self._clock.now()):
@@ -70,7 +70,7 @@ class Executor:
 
     def conclude(self, intent: Intent, outcome: Outcome) -> Intent:
         after = act.verified(intent, outcome, self._clock.now())
-        self._store.put_intent(after)
+        self._keep(after, intent)
         self._record("intent.verified", after, f"{outcome.effect}: {'; '.join(outcome.reasons)}")
         return after
 
@@ -86,15 +86,15 @@ class Executor:
     def drop(self, intent: Intent, why: str) -> Intent:
         """Give up an intent of which nothing has been sent, or nothing more may be."""
         after = act.ended(intent, State.ABORTED, why, self._clock.now())
-        self._store.put_intent(after)
+        self._keep(after, intent)
         self._record("intent.aborted", after, why)
         return after
 
     def _send(self, intent: Intent, at: int) -> Intent:
         sent = act.sending(intent, at, self._clock.now())
         action = sent.steps[at].action
+        self._keep(sent, intent)
         self._record("step.sent", sent, f"{action.verb} {action.target}", step=at)
-        self._store.put_intent(sent)
         try:
             receipt = self._hands.carry_out(action, sent.id)
         except UnknownOutcome:
@@ -107,7 +107,7 @@ class Executor:
 
     def _answered(self, intent: Intent, at: int, receipt: Receipt) -> Intent:
         after = act.answered(intent, at, receipt, self._clock.now())
-        self._store.put_intent(after)
+        self._keep(after, intent)
         self._record(
             "step.answered",
             after,
@@ -125,7 +125,7 @@ class Executor:
             and all(step.action.verb == "escalate" for step in after.steps)
         ):
             done = dataclasses.replace(after, state=State.SUCCEEDED)
-            self._store.put_intent(done)
+            self._keep(done, after)
             return done
         return after
 
@@ -136,7 +136,9 @@ class Executor:
         except HealerError:
             holds = None
         after = act.read_back(intent, at, holds, self._clock.now())
-        self._store.put_intent(after)
+        if after is intent:
+            return intent
+        self._keep(after, intent)
         self._record("step.answered", after, f"{action.verb}: read back, {holds=}", step=at)
         return after
 
@@ -154,7 +156,7 @@ class Executor:
         after = dataclasses.replace(
             intent, steps=tuple(steps), state=State.REHEARSED, updated_at=now
         )
-        self._store.put_intent(after)
+        self._keep(after, intent)
         answers = [f"{s.action.verb}: {s.receipt.detail}" for s in steps if s.receipt]
         self._record(
             "intent.rehearsed",
@@ -163,6 +165,11 @@ class Executor:
             answers=answers,
         )
         return after
+
+    def _keep(self, intent: Intent, was: Intent) -> None:
+        """Raises Temporary where somebody answered or acted meanwhile: the next tick looks anew."""
+        if not self._store.replace_intent(intent, was):
+            raise Temporary(f"{intent.id}: it has changed meanwhile, nothing was done")
 
     def _record(self, kind: str, intent: Intent, message: str, **detail: object) -> None:
         self._store.record(

@@ -63,6 +63,7 @@ class Observer:
         places = self._places_of(view)
         frames, metrics_ok = self._frames(now, places, problems)
         topology = observe.with_gpus(view.topology, frames, places)
+        topology = observe.with_models(topology, frames)
         by_name = _merged(frames)
         events = self._remembered(observe.fold(_events_by_signal(frames, by_name.values())), now)
         alerts = observe.alert_events(self._episodes(now, problems), places)

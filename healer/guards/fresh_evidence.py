@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from healer.guards.common import allow, defer
@@ -10,6 +11,10 @@ from healer.model.target import Kind
 from healer.model.verdict import Verdict
 from healer.ports import Case, Guard
 from healer.settings import RemediationSettings
+
+MOST_STALE = 1 / 3
+"""Share of the evidence, by weight, that may be old. What Kubernetes says is as old as the view
+of the cluster, which is asked for above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +29,16 @@ class FreshEvidence(Guard):
             return defer("fresh_evidence", "the view of the cluster is incomplete")
         if plan.compensates:
             return allow("fresh_evidence", "the world is seen whole")
-        cited = {t.source for t in case.hypothesis.evidence_for if t.source}
-        ages = {name: age for name in cited if (age := snapshot.age(name)) is not None}
-        stale = [name for name, age in ages.items() if age > self.settings.fresh_within]
-        if ages and len(stale) == len(ages):
-            return defer("fresh_evidence", f"all evidence is stale: {', '.join(sorted(stale))}")
+        weights: dict[str, float] = defaultdict(float)
+        for term in case.hypothesis.evidence_for:
+            weights[term.source] += abs(term.weight)
+        ages = {name: age for name in weights if (age := snapshot.age(name)) is not None}
+        stale = sorted(name for name, age in ages.items() if age > self.settings.fresh_within)
+        if sum(weights[name] for name in stale) > MOST_STALE * sum(weights.values()):
+            return defer("fresh_evidence", f"too much evidence is stale: {', '.join(stale)}")
         if not case.hypothesis.evidence_for:
             return defer("fresh_evidence", "no evidence is cited")
         families = {t.family or t.source for t in case.hypothesis.evidence_for}
         if plan.target.kind is Kind.NODE and len(families) < 2:
             return defer("fresh_evidence", "a node needs two independent signs")
-        return allow("fresh_evidence", f"{len(cited)} observations, none too old")
+        return allow("fresh_evidence", f"{len(ages)} observations, fresh enough")

@@ -49,4 +49,7 @@ class Rate(Guard):
 
 
 def _sent_at(intent: Intent) -> datetime:
-    return min((s.sent_at for s in intent.steps if s.sent_at), default=intent.created_at)
+    """The first sending: a step that had to go twice has a later one."""
+    return intent.executed_at or min(
+        (s.sent_at for s in intent.steps if s.sent_at), default=intent.created_at
+    )

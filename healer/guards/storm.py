@@ -26,7 +26,8 @@ class Storm(Guard):
         topology = case.snapshot.topology
         sick = {
             f.target
-            for f in case.incident.findings
+            for incident in (case.incident, *case.others)
+            for f in incident.findings
             if f.level >= Level.PAGE and f.at >= case.snapshot.now - self.settings.fresh_within
         }
         for kind in (Kind.NODE, Kind.GPU):

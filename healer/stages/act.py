@@ -19,6 +19,9 @@ PATIENCE = timedelta(minutes=10)
 MOST_TRIES = 3
 """Sendings of one step whose earlier sending provably changed nothing."""
 
+LATE_ARRIVAL_S = 30.0
+"""Longer than any request of ours may take: by then one whose answer was lost has come or not."""
+
 FIRST = {
     Decision.ALLOW: State.APPROVED,
     Decision.OBSERVE: State.APPROVED,
@@ -139,17 +142,22 @@ def may_retry(step: Step, now: datetime) -> bool:
 
 
 def read_back(intent: Intent, at: int, holds: bool | None, now: datetime) -> Intent:  # noqa: FBT001
-    """After an answer was lost, or a crash: what the world says."""
+    """After an answer was lost, or a crash: what the world says; None where it cannot be read.
+
+    What cannot be read now is read again, until the plan's time is over. A step that changed
+    nothing may go again, but not at once: what was sent may yet arrive.
+    """
     if holds:
         found = Receipt(ok=True, at=now, detail="read back: it holds")
         return answered(intent, at, found, now)
     step = intent.steps[at]
+    if holds is None and now - (step.sent_at or now) < intent.plan.success.deadline:
+        return intent
     if holds is False and step.tries < MOST_TRIES:
-        return dataclasses.replace(
-            _with_step(intent, at, dataclasses.replace(step, sent_at=None)),
-            updated_at=now,
-            note="the answer was lost and nothing had changed",
-        )
+        note = "the answer was lost and nothing had changed"
+        later = Receipt(ok=False, at=now, detail=note, retry_after_s=LATE_ARRIVAL_S)
+        after = _with_step(intent, at, dataclasses.replace(step, receipt=later))
+        return dataclasses.replace(after, updated_at=now, note=note)
     return ended(intent, State.UNKNOWN, "the answer was lost and the world does not tell", now)
 
 

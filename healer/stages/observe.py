@@ -252,6 +252,27 @@ def with_gpus(
     return replace(topology, entities=entities, edges=frozenset(edges))
 
 
+def with_models(topology: Topology, frames: Iterable[Frame]) -> Topology:
+    """The topology with the models that engines say they serve: workload (or pod) → model.
+
+    What a gateway tells of a model then concerns the pods behind it.
+    """
+    entities = dict(topology.entities)
+    edges = set(topology.edges)
+    for frame in frames:
+        if frame.signal.scope is not Kind.POD or "model_name" not in frame.signal.keep:
+            continue
+        for pod, labels in zip(frame.targets, frame.labels, strict=True):
+            name = labels.get("model_name")
+            if not name or topology.get(pod) is None:
+                continue
+            model = Target(Kind.MODEL, name)
+            entities.setdefault(model, Entity(model))
+            servers = topology.related(pod, Kind.WORKLOAD) or (pod,)
+            edges |= {(server, model) for server in servers}
+    return replace(topology, entities=entities, edges=frozenset(edges))
+
+
 def _holder(labels: Mapping[str, str], places: Places) -> Target | None:
     """The pod that has the GPU, not the exporter's pod that tells of it."""
     pod = locate(Kind.POD, labels, places)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from healer.model.actions import Escalate
 from healer.model.hypothesis import Hypothesis
@@ -28,6 +28,9 @@ CONTAINS = ("cordon_node", "drain_node")
 REPAIR = "the hardware is out of service; it has to be repaired or replaced"
 
 LOOK_FIRST = "what became of an action is not known; look before anything else is done"
+
+MOST_HELD = 3
+"""Plans of one kind that the guards may hold back before no other is made."""
 
 REST_AFTER_SUCCESS = timedelta(minutes=30)
 """A repair that worked is given that long before its incident climbs another rung."""
@@ -56,6 +59,8 @@ def plan(
     healed = [i for i in mine if i.state is State.SUCCEEDED and i.plan.remediation != "escalate"]
     if healed and snapshot.now - healed[-1].updated_at < REST_AFTER_SUCCESS:
         contained = healed[-1].plan.remediation in CONTAINS
+        if contained and leader.proposes[-1:] != (healed[-1].plan.remediation,):
+            return _next_rung(asker)  # contained, and the rule knows what heals
         rested = snapshot.now - healed[-1].updated_at >= settings.ask_after
         return asker.ask(REPAIR) if contained and rested else None
     if diagnosis.abstained or not leader.proposes or leader.confidence < leader.min_confidence:
@@ -114,8 +119,11 @@ def _next_rung(asker: _Asker) -> Plan | None:
     rehearsed = [i for i in mine if i.state is State.REHEARSED]
     if any(i.plan.cause == asker.leader.cause for i in rehearsed):
         return None  # observe mode has said its word on this cause
+    held = [i for i in mine if _was_held(i)]
     tried = {
-        i.plan.remediation for i in mine if i.plan.remediation != "escalate" and i not in rehearsed
+        i.plan.remediation
+        for i in mine
+        if i.plan.remediation != "escalate" and i not in rehearsed and i not in held
     }
     refusals = [i.note for i in mine if i.state is State.ABORTED and i.note]
     if len(tried) < asker.settings.max_rungs:
@@ -124,11 +132,29 @@ def _next_rung(asker: _Asker) -> Plan | None:
                 return asker.ask("")
             if name in tried or name not in asker.remediations:
                 continue
+            before = [i for i in held if i.plan.remediation == name]
+            if before and not _may_try_anew(before, snapshot.now, asker.settings):
+                # What the guards held back is no failure: nothing stronger follows from it.
+                return asker.ask("; ".join(refusals))
             found = asker.remediations[name].plan(
                 asker.incident, asker.leader, snapshot.topology, snapshot.now
             )
             if found.refused:
                 refusals.append(f"{name}: {found.refused}")
                 continue
-            return dataclasses.replace(found, rung=len(tried))
+            return dataclasses.replace(found, rung=len(tried), attempt=1 + len(before))
     return asker.ask("; ".join(refusals) or "every remediation was tried")
+
+
+def _was_held(intent: Intent) -> bool:
+    """Given up by the guards before anything was sent. A person's no is an answer, not this."""
+    return (
+        intent.state is State.ABORTED
+        and intent.plan.remediation != "escalate"
+        and intent.expires_at is None
+        and not any(step.sent_at for step in intent.steps)
+    )
+
+
+def _may_try_anew(held: Sequence[Intent], now: datetime, settings: RemediationSettings) -> bool:
+    return len(held) < MOST_HELD and now - held[-1].updated_at >= settings.cooldown

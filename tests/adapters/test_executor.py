@@ -108,7 +108,7 @@ def test_intent_and_audit_are_durable_before_the_call(store: SqlStore, clock: St
     assert store.verify_audit() == (3, "")
 
 
-@pytest.mark.parametrize("broken", ["claim_intent", "record", "put_intent"])
+@pytest.mark.parametrize("broken", ["claim_intent", "record", "replace_intent"])
 def test_where_nothing_can_be_written_nothing_is_sent(
     broken: str, store: SqlStore, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,9 +179,59 @@ def test_when_the_world_does_not_tell_a_person_has_to_look(
     hands = FakeHands(UnknownOutcome("connection dropped"), holds=None)
     executor = Executor(hands, store, clock)
     after = begin(executor)
+    for _ in range(20):
+        assert after.state is State.EXECUTING
+        clock.move(timedelta(seconds=15))
+        after = executor.advance(after, says())
+        if after.state is not State.EXECUTING:
+            break
+    else:
+        clock.move(after.plan.success.deadline)
+        after = executor.advance(after, says())
     assert after.state is State.UNKNOWN
     assert executor.advance(after, says()) == after
     assert len(hands.done) == 1
+
+
+def test_what_could_not_be_read_back_at_once_is_read_again(
+    store: SqlStore, clock: SteppedClock
+) -> None:
+    hands = FakeHands(UnknownOutcome("connection dropped"), holds=None)
+    executor = Executor(hands, store, clock)
+    after = begin(executor)
+    assert after.state is State.EXECUTING
+    hands.holding = True
+    clock.move(timedelta(seconds=15))
+    assert executor.advance(after, says()).state is State.VERIFYING
+    assert len(hands.done) == 1
+
+
+def test_a_no_that_came_while_it_was_being_judged_stands(
+    store: SqlStore, clock: SteppedClock
+) -> None:
+    hands = FakeHands()
+    executor = Executor(hands, store, clock)
+    waiting = begin(executor, judged=says(Decision.APPROVE))
+    now = clock.now()
+    assert store.decide(waiting.id, waiting.digest, "wang", yes=True, at=now)
+    approved = store.intent(waiting.id)
+    assert approved is not None
+    # the loop has read the yes, and somebody takes it back before the loop acts on it
+    assert store.decide(waiting.id, waiting.digest, "li", yes=False, at=now)
+    with pytest.raises(Temporary, match="changed meanwhile"):
+        executor.rejudge(approved, says(), QUARTER)
+    assert hands.done == []
+    kept = store.intent(waiting.id)
+    assert kept is not None
+    assert (kept.state, kept.note) == (State.ABORTED, "rejected by li")
+
+
+def test_after_the_first_call_a_yes_cannot_be_taken_back(
+    store: SqlStore, clock: SteppedClock
+) -> None:
+    executor = Executor(FakeHands(), store, clock)
+    half = begin(executor, drain())
+    assert not store.decide(half.id, half.digest, "li", yes=False, at=clock.now())
 
 
 def test_what_provably_changed_nothing_is_sent_a_bounded_number_of_times(
@@ -190,11 +240,21 @@ def test_what_provably_changed_nothing_is_sent_a_bounded_number_of_times(
     hands = FakeHands(*[UnknownOutcome("dropped")] * 9, holds=False)
     executor = Executor(hands, store, clock)
     after = begin(executor)
+    assert len(hands.done) == 1
     for _ in range(9):
         clock.move(timedelta(seconds=15))
         after = executor.advance(after, says())
     assert after.state is State.UNKNOWN
     assert len(hands.done) == 3
+
+
+def test_a_step_that_has_to_go_again_is_remembered_as_sent(
+    store: SqlStore, clock: SteppedClock
+) -> None:
+    hands = FakeHands(UnknownOutcome("dropped"), holds=False)
+    after = begin(Executor(hands, store, clock))
+    assert after.steps[0].sent_at is not None
+    assert after.executed_at is not None
 
 
 def test_a_target_that_changed_meanwhile_aborts(store: SqlStore, clock: SteppedClock) -> None:
@@ -246,7 +306,7 @@ def test_guards_that_turn_against_a_half_done_drain_stop_it_in_time(
     assert [a.verb for a in hands.done] == ["cordon_node"]
 
 
-@pytest.mark.parametrize(("holds", "expected"), [(True, State.VERIFYING), (None, State.UNKNOWN)])
+@pytest.mark.parametrize(("holds", "expected"), [(True, State.VERIFYING), (None, State.EXECUTING)])
 def test_a_crash_after_sending_is_read_back_on_resume(
     holds: bool | None, expected: State, store: SqlStore, clock: SteppedClock
 ) -> None:
@@ -263,7 +323,7 @@ def test_a_crash_after_sending_is_read_back_on_resume(
     assert after.done == []
 
 
-@pytest.mark.parametrize("write", ["claim_intent", "record", "put_intent"])
+@pytest.mark.parametrize("write", ["claim_intent", "record", "replace_intent"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_crash_after_any_write_never_sends_an_action_twice(
     write: str, nth: int, store: SqlStore, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
@@ -301,7 +361,7 @@ def test_an_answer_that_could_not_be_written_is_read_back_next_time(
     def full(*_: object) -> None:
         raise Temporary("store: disk is full")
 
-    hands.before = lambda _: monkeypatch.setattr(store, "put_intent", full)
+    hands.before = lambda _: monkeypatch.setattr(store, "replace_intent", full)
     with pytest.raises(Temporary):
         begin(executor)
     monkeypatch.undo()
@@ -349,8 +409,11 @@ class Memory:
     def claim_intent(self, intent: Intent) -> bool:
         return self.kept.setdefault(intent.id, intent) is intent
 
-    def put_intent(self, intent: Intent) -> None:
+    def replace_intent(self, intent: Intent, was: Intent) -> bool:
+        if self.kept[intent.id] != was:
+            return False
         self.kept[intent.id] = intent
+        return True
 
     def record(self, *entries: AuditEntry) -> None:
         """Kept nowhere: another test looks at the chain."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import builders
 import numpy as np
 import pytest
+import servers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,23 +22,33 @@ from healer.adapters.store import SqlStore, open_store
 from healer.errors import BadInput, Permanent, Temporary
 from healer.model.audit import AuditEntry
 from healer.model.incident import Phase
-from healer.model.intent import State
+from healer.model.intent import Intent, State
 from healer.model.message import Delivery, DeliveryResult
 from healer.ports import Baseline, Episode
 
 NOW = builders.NOW
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "healer.db"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database; every test runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/healer.db"
+    server: str = request.getfixturevalue("postgres")
+    return servers.new_database(server)
 
 
 @pytest.fixture
-def store(file: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{file}")
+def store(url: str) -> Iterator[SqlStore]:
+    opened = open_store(url)
     yield opened
     opened.close()
+
+
+def tamper(store: SqlStore, *statements: str) -> None:
+    with store.transaction() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def entry(number: int) -> AuditEntry:
@@ -48,11 +62,11 @@ def entry(number: int) -> AuditEntry:
     )
 
 
-def test_an_incident_comes_back_as_it_was_put_after_a_restart(store: SqlStore, file: Path) -> None:
+def test_an_incident_comes_back_as_it_was_put_after_a_restart(store: SqlStore, url: str) -> None:
     put = builders.incident(diagnosis=builders.diagnosis())
     store.put_incident(put)
     store.close()
-    again = open_store(f"sqlite:///{file}")
+    again = open_store(url)
     assert again.incident("inc-1") == put
     assert again.open_incidents() == (put,)
     again.close()
@@ -91,7 +105,10 @@ def test_incidents_are_found_by_phase_cause_namespace_node_time_and_text(store: 
             title="disk 100% full",
         )
     )
-    ids = lambda **wanted: [i.id for i in store.incidents(**wanted).items]  # noqa: E731
+
+    def ids(**wanted: Any) -> list[str]:
+        return [i.id for i in store.incidents(**wanted).items]
+
     assert ids(phase=["resolved"]) == ["b"]
     assert ids(cause=["engine_hang"]) == ["a"]
     assert ids(namespace=["serving"]) == ["a"]
@@ -122,7 +139,7 @@ def test_an_approval_counts_once_for_the_very_plan_and_in_time(store: SqlStore) 
     assert not store.decide(intent.id, "another digest", "ada", yes=True, at=NOW)
     assert not store.decide(intent.id, intent.plan.digest, "ada", yes=True, at=builders.at(900))
     assert store.decide(intent.id, intent.plan.digest, "ada", yes=True, at=NOW)
-    assert not store.decide(intent.id, intent.plan.digest, "bob", yes=False, at=NOW)
+    assert not store.decide(intent.id, intent.plan.digest, "bob", yes=True, at=NOW)
     found = store.intent(intent.id)
     assert found is not None
     assert (found.approved_by, found.state) == ("ada", State.PLANNED)
@@ -182,11 +199,11 @@ def test_pruning_forgets_ended_incidents_and_never_the_audit(store: SqlStore) ->
     assert store.verify_audit() == (1, "")
 
 
-def test_the_audit_chain_holds_over_many_appends_and_a_restart(store: SqlStore, file: Path) -> None:
+def test_the_audit_chain_holds_over_many_appends_and_a_restart(store: SqlStore, url: str) -> None:
     for number in range(20):
         store.record(entry(number), entry(number + 100))
     store.close()
-    again = open_store(f"sqlite:///{file}")
+    again = open_store(url)
     assert again.verify_audit() == (40, "")
     assert [n for n, _ in again.audit(incident_id="inc-1", limit=2)] == [2, 3]
     again.close()
@@ -205,24 +222,23 @@ def test_the_audit_chain_holds_over_many_appends_and_a_restart(store: SqlStore, 
     ],
 )
 def test_tampering_with_the_audit_is_found(
-    store: SqlStore, file: Path, statement: str, complaint: str
+    store: SqlStore, url: str, statement: str, complaint: str
 ) -> None:
     for number in range(10):
         store.record(entry(number))
-    with sqlite3.connect(file) as raw:
-        raw.execute(statement)
-    raw.close()
+    tamper(store, statement)
     assert complaint in store.verify_audit()[1]
 
 
-def test_swapping_two_audit_rows_is_found(store: SqlStore, file: Path) -> None:
+def test_swapping_two_audit_rows_is_found(store: SqlStore, url: str) -> None:
     for number in range(4):
         store.record(entry(number))
-    with sqlite3.connect(file) as raw:
-        raw.execute("UPDATE audit SET sequence = -1 WHERE sequence = 2")
-        raw.execute("UPDATE audit SET sequence = 2 WHERE sequence = 3")
-        raw.execute("UPDATE audit SET sequence = 3 WHERE sequence = -1")
-    raw.close()
+    tamper(
+        store,
+        "UPDATE audit SET sequence = -1 WHERE sequence = 2",
+        "UPDATE audit SET sequence = 2 WHERE sequence = 3",
+        "UPDATE audit SET sequence = 3 WHERE sequence = -1",
+    )
     assert "2 does not match" in store.verify_audit()[1]
 
 
@@ -241,23 +257,76 @@ def test_any_grouping_of_appends_gives_the_same_chain(groups: list[int]) -> None
     many.close()
 
 
-def test_a_store_that_cannot_be_written_raises_temporary(store: SqlStore, file: Path) -> None:
-    with sqlite3.connect(file) as raw:
-        raw.execute("DROP TABLE audit")
-    raw.close()
-    with pytest.raises(Temporary, match="no such table"):
+def test_a_store_that_cannot_be_written_raises_temporary(store: SqlStore, url: str) -> None:
+    tamper(store, "DROP TABLE audit")
+    with pytest.raises(Temporary, match=r"audit"):
         store.record(entry(1))
 
 
-def test_a_database_newer_than_the_program_is_refused(file: Path) -> None:
-    open_store(f"sqlite:///{file}").close()
-    with sqlite3.connect(file) as raw:
-        raw.execute("UPDATE alembic_version SET version_num = '9999'")
-    raw.close()
+def test_a_database_newer_than_the_program_is_refused(url: str) -> None:
+    opened = open_store(url)
+    tamper(opened, "UPDATE alembic_version SET version_num = '9999'")
+    opened.close()
     with pytest.raises(Permanent, match="9999, newer than this program"):
-        open_store(f"sqlite:///{file}")
+        open_store(url)
 
 
 def test_a_url_that_is_none_is_refused_with_its_value() -> None:
     with pytest.raises(BadInput, match=r"store\.url: 'nonsense'"):
         open_store("nonsense")
+
+
+def at_once(jobs: int, work: Callable[[int], Any]) -> list[Any]:
+    """`work(0)` … at the same moment, each in a thread of its own."""
+    start = threading.Barrier(jobs)
+
+    def one(number: int) -> Any:
+        start.wait(10)
+        return work(number)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, range(jobs)))
+
+
+def test_replicas_that_start_at_once_make_one_schema(url: str) -> None:
+    for opened in at_once(3, lambda _: open_store(url)):
+        opened.record(entry(1))
+        opened.close()
+
+
+def test_replicas_that_write_at_once_keep_one_chain_and_lose_nothing(url: str) -> None:
+    stores = [open_store(url) for _ in range(3)]
+
+    def write(number: int) -> None:
+        for _ in range(15):
+            stores[number].record(entry(number))
+
+    at_once(3, write)
+    assert stores[0].verify_audit() == (45, "")
+    for opened in stores:
+        opened.close()
+
+
+def _claim(stores: list[SqlStore], intent: Intent, number: int) -> bool:
+    return stores[number].claim_intent(intent)
+
+
+def test_of_replicas_that_claim_one_intent_at_once_one_gets_it(url: str) -> None:
+    stores = [open_store(url) for _ in range(4)]
+    for number in range(5):
+        intent = dataclasses.replace(builders.intent(), id=f"intent-{number}")
+        claim = partial(_claim, stores, intent)
+        assert sum(at_once(4, claim)) == 1
+    for opened in stores:
+        opened.close()
+
+
+def test_an_alert_that_reaches_two_replicas_at_once_is_one_episode(url: str) -> None:
+    stores = [open_store(url) for _ in range(3)]
+    alerts = [Episode("alertmanager", f"f{n}", NOW, {"a": "b"}, last_seen=NOW) for n in range(20)]
+    taken = at_once(3, lambda n: stores[n].accept(alerts if n % 2 else alerts[::-1]))
+    assert sum(fresh for fresh, _ in taken) == 20
+    assert sum(known for _, known in taken) == 40
+    assert sum(at_once(3, lambda n: stores[n].enqueue("ops", "k", "inc-1", "{}", NOW))) == 1
+    for opened in stores:
+        opened.close()

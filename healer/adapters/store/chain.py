@@ -10,16 +10,20 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
+from healer.adapters.store.records import insert_into
 from healer.adapters.store.schema import AUDIT, AUDIT_HEAD
 from healer.model.audit import GENESIS, AuditEntry
 from healer.values import dump_json, load_json
 
 
 def append(connection: Connection, entries: Sequence[AuditEntry]) -> None:
-    head = connection.execute(select(AUDIT_HEAD).with_for_update()).mappings().one_or_none()
-    sequence, previous = (head["sequence"], head["hash"]) if head else (0, GENESIS)
+    locked = select(AUDIT_HEAD).with_for_update()
+    head = connection.execute(locked).mappings().one_or_none()
     if head is None:
-        connection.execute(insert(AUDIT_HEAD).values(id=1, sequence=0, hash=GENESIS))
+        first = insert_into(connection, AUDIT_HEAD).values(id=1, sequence=0, hash=GENESIS)
+        connection.execute(first.on_conflict_do_nothing())
+        head = connection.execute(locked).mappings().one()
+    sequence, previous = head["sequence"], head["hash"]
     for entry in entries:
         stored = load_json(AuditEntry, dump_json(entry))  # hash what a reader will see
         sequence, previous = sequence + 1, stored.digest(previous)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
-from healer.adapters.store.records import utc
+from healer.adapters.store.records import insert_into, utc
 from healer.adapters.store.schema import PARCELS
 from healer.model.message import DeliveryResult, Parcel
 
@@ -21,13 +21,9 @@ def enqueue(
     body: str,
     at: datetime,
 ) -> bool:
-    known = select(PARCELS.c.id).where(
-        PARCELS.c.channel == channel, PARCELS.c.notice_key == notice_key
-    )
-    if connection.execute(known).first() is not None:
-        return False
-    connection.execute(
-        insert(PARCELS).values(
+    made = connection.execute(
+        insert_into(connection, PARCELS)
+        .values(
             channel=channel,
             notice_key=notice_key,
             incident_id=incident_id,
@@ -41,8 +37,10 @@ def enqueue(
             detail="",
             updated_at=utc(at),
         )
+        .on_conflict_do_nothing()
+        .returning(PARCELS.c.id)
     )
-    return True
+    return made.first() is not None
 
 
 def due(connection: Connection, channel: str, now: datetime, limit: int) -> tuple[Parcel, ...]:

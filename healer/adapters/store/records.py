@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, insert, or_, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from healer.adapters.store.schema import BASELINES, EPISODES, INCIDENTS, INTENTS, PARCELS
@@ -28,12 +29,18 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def insert_into(connection: Connection, table: Table) -> Any:
+    """An insert that knows `on_conflict_…`: both databases do, each by a construct of its own."""
+    own = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return own.insert(table)
+
+
 def upsert(
     connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]
 ) -> None:
-    match = [table.c[name] == value for name, value in key.items()]
-    if connection.execute(update(table).where(*match).values(**values)).rowcount == 0:
-        connection.execute(insert(table).values(**key, **values))
+    """One statement: of two replicas that put the same new key, none fails."""
+    row = insert_into(connection, table).values(**key, **values)
+    connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
 # --------------------------------------------------------------------------- incidents
@@ -152,6 +159,16 @@ def put_intent(connection: Connection, intent: Intent) -> None:
     upsert(connection, INTENTS, {"id": intent.id}, _intent_row(intent))
 
 
+def replace_intent(connection: Connection, intent: Intent, was: Intent) -> bool:
+    """False where the stored one is not `was` any more: somebody answered or acted meanwhile."""
+    query = select(INTENTS.c.body).where(INTENTS.c.id == intent.id).with_for_update()
+    body = connection.execute(query).scalar()
+    if body is None or load_json(Intent, body) != was:
+        return False
+    put_intent(connection, intent)
+    return True
+
+
 def intent(connection: Connection, intent_id: str) -> Intent | None:
     body = connection.execute(select(INTENTS.c.body).where(INTENTS.c.id == intent_id)).scalar()
     return None if body is None else load_json(Intent, body)
@@ -176,13 +193,7 @@ def decide(
     query = select(INTENTS.c.body).where(INTENTS.c.id == intent_id).with_for_update()
     body = connection.execute(query).scalar()
     found = None if body is None else load_json(Intent, body)
-    if (
-        found is None
-        or found.state is not State.PLANNED
-        or found.approved_by
-        or found.plan.digest != digest
-        or (found.expires_at is not None and at >= found.expires_at)
-    ):
+    if found is None or found.plan.digest != digest or not _may_decide(found, at, yes=yes):
         return False
     decided = dataclasses.replace(
         found,
@@ -193,6 +204,16 @@ def decide(
     )
     put_intent(connection, decided)
     return True
+
+
+def _may_decide(found: Intent, at: datetime, *, yes: bool) -> bool:
+    """A yes once, while it is asked for; a no until the first call, even after somebody's yes."""
+    if any(step.sent_at for step in found.steps):
+        return False
+    if not yes:
+        return found.state in (State.PLANNED, State.APPROVED)
+    waiting = found.state is State.PLANNED and not found.approved_by
+    return waiting and (found.expires_at is None or at < found.expires_at)
 
 
 def _intent_row(intent: Intent) -> dict[str, Any]:

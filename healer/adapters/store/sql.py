@@ -27,18 +27,33 @@ from healer.ports import Baseline, Episode, Page
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+WRITES = "healer_writes"
+"""Execution option of transactions that write."""
+
+MIGRATION_LOCK = 0x4EA1E4
+"""Any number, the same in every replica."""
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps the running migration in globals of its modules."""
+
 
 def open_store(url: str) -> SqlStore:
     """Connect and bring the schema up to date. Raises BadInput for a URL that is none."""
     engine = _engine(url)
     store = SqlStore(engine)
-    with store.transaction() as connection:
-        migrate(connection)
+    try:
+        with store.transaction() as connection:
+            migrate(connection)
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
 def migrate(connection: Connection) -> None:
     """Upgrade to the newest schema; refuse one that is newer than this program."""
+    if connection.dialect.name == "postgresql":  # two replicas may start at once
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
@@ -47,7 +62,8 @@ def migrate(connection: Connection) -> None:
         version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         if version is not None and version not in known:
             raise Permanent(f"the database has schema {version}, newer than this program knows")
-    command.upgrade(config, "head")
+    with _ALEMBIC:
+        command.upgrade(config, "head")
 
 
 class SqlStore:
@@ -55,14 +71,20 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._writing = engine.execution_options(**{WRITES: True})
         self._write = threading.RLock()
+
+    @property
+    def shared(self) -> bool:
+        """Whether several replicas can use it at once."""
+        return self._engine.dialect.name != "sqlite"
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Commits on leaving; translates what the database throws. Raises Temporary."""
-        with self._write if self._engine.dialect.name == "sqlite" else _free():
+        with _free() if self.shared else self._write:
             try:
-                with self._engine.begin() as connection:
+                with self._writing.begin() as connection:
                     yield connection
             except SQLAlchemyError as error:
                 raise Temporary(f"store: {_reason(error)}") from error
@@ -132,6 +154,10 @@ class SqlStore:
     def put_intent(self, intent: Intent) -> None:
         with self.transaction() as connection:
             records.put_intent(connection, intent)
+
+    def replace_intent(self, intent: Intent, was: Intent) -> bool:
+        with self.transaction() as connection:
+            return records.replace_intent(connection, intent, was)
 
     def intent(self, intent_id: str) -> Intent | None:
         with self._reading() as connection:
@@ -248,13 +274,16 @@ def _engine(url: str) -> Engine:
 def _prepare_sqlite(raw: Any, _: object) -> None:
     raw.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
     cursor = raw.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    # A transaction that turns from reading to writing fails at once where another one wrote in
+    # between; one that asks for the lock at its beginning waits for it.
+    writes = connection.get_execution_options().get(WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ STORM_LEAST = 4
 CROWD = 0.6
 """Share of a node's pods that suffer at once, from which on the node is what they share."""
 
-LIFECYCLE = frozenset({"pod_ready", "pod_restarts", "workload_unavailable", "pod_waiting_reason"})
+LIFECYCLE = frozenset({"pod_ready", "pod_restarts", "workload_unavailable"})
 """Signals that move by themselves while somebody drains a node or rolls out a revision."""
 
 
