@@ -1,9 +1,12 @@
-"""Four ways a sample can be wrong, each from earlier samples alone.
+"""Seven ways a sample can be wrong, each from earlier samples alone.
 
-    season  unlike this time of day on the last seven days, at today's level
-    short   unlike the last hour
-    step    unlike the sample before
-    lasting wrong on average over the last hour; over 15 minutes while there is no season yet
+    season    unlike this time of day on the last seven days, at today's level
+    short     unlike the last hour
+    step      unlike the sample before
+    lasting   wrong on average over the last hour; over 15 minutes while there is no season yet
+    week      unlike the median of the last week, whatever the hour
+    restless  the last hour is calmer or wilder than an hour usually is (in powers of e)
+    shape     the last half hour is far from every half hour before it
 
 Where the seasonal residual is calmer than the raw series, `short` and `step` are taken from
 it, so the morning's rise is no anomaly. What two earlier days brought at about this time is
@@ -15,10 +18,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from detectors._discord import nearest_before
 from detectors._profile import DAY_S, DAYS_BACK, Floats, quiet_median
 
-NAMES = ("season", "short", "step", "lasting")
+NAMES = ("season", "short", "step", "lasting", "week", "restless", "shape")
+STEP, RESTLESS = 2, 5
 HOUR_S = 3_600.0
+FIRST_ROWS = 32
+"""Rows that only teach; their spacing is taken for the series' step."""
 COLD_S = 900.0
 JOB_S = 1_800.0
 """How far the start of a daily job may wander."""
@@ -27,7 +34,7 @@ SPIKE = 7.0
 
 
 def channels(times: Floats, values: Floats, step_s: float) -> Floats:
-    """Signed errors, (T,) → (T, 4), NaN where the past says nothing."""
+    """Errors, signed but for `shape`, (T,) → (T, 7), NaN where the past says nothing."""
     reference, last_week = _same_time(times, values, step_s)
     residual = values - reference
     hour = max(12, round(HOUR_S / step_s))
@@ -48,7 +55,23 @@ def channels(times: Floats, values: Floats, step_s: float) -> Floats:
     lasting = np.where(
         np.isfinite(season), _mean_of(either, HOUR_S / step_s), _mean_of(either, COLD_S / step_s)
     )
-    return np.column_stack([season, short, step, lasting])
+    day = max(24, round(DAY_S / step_s))
+    week = values - _past_median(values, 7 * day, 24)
+    shape = nearest_before(values, hour // 2)
+    restless = _restlessness(values, hour, day)
+    return np.column_stack([season, short, step, lasting, week, restless, shape])
+
+
+def _restlessness(values: Floats, hour: int, day: int) -> Floats:
+    """Log of the hour's standard deviation, against its median over the day before.
+
+    A tenth of the day's own deviation is added: a series that is mostly still may stir.
+    """
+    series = pd.Series(values)
+    rolled = series.rolling(hour, min_periods=max(2, hour // 3)).std().to_numpy()
+    usual = series.shift(1).rolling(day, min_periods=24).std().to_numpy()
+    size = np.log(rolled + 0.1 * usual + 1e-12)
+    return np.asarray(size - _past_median(size, day, 24), dtype=np.float64)
 
 
 def _mean_of(errors: Floats, rows: float) -> Floats:

@@ -36,6 +36,8 @@ BLOCK_S = 1800.0
 """One chance for a false alarm: alarms closer than this are one."""
 WORTH = 0.9
 """A season is kept when it makes the typical error at least a tenth smaller, out of sample."""
+SLOT_S = 300.0
+"""Slots of the profile are about as long: finer ones are noise."""
 _CHUNK = 512
 
 
@@ -77,13 +79,15 @@ def signed(errors: Floats, worse: Worse) -> Floats:
     return errors if worse is Worse.UP else -errors
 
 
-def learn(frame: Frame) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def learn(frame: Frame, hold_s: float) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Arrays and meta of a baseline, row by row and pooled by stem."""
     step = frame.step_s
     slots = max(1, round(DAY_S / step))
+    wide = max(1, round(SLOT_S / step))
+    wide = wide if slots % wide == 0 else 1
     keys = row_keys(frame)
     parts = [
-        _learn(frame.values[i : i + _CHUNK].astype(np.float64), slots, step, frame)
+        _learn(frame.values[i : i + _CHUNK].astype(np.float64), slots, wide, hold_s, frame)
         for i in range(0, len(frame), _CHUNK)
     ]
     arrays = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
@@ -99,22 +103,34 @@ def learn(frame: Frame) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             pooled = np.quantile(array[rows], share, axis=0, keepdims=True)
             arrays[kind] = np.concatenate([arrays[kind], pooled.astype(np.float32)])
     arrays["keys"] = np.asarray(keys, dtype=np.str_)
-    return arrays, {"anchor_s": float(frame.times[-1]) + step, "slots": slots}
+    meta = {
+        "anchor_s": float(frame.times[-1]) + step + step * (wide - 1) / 2.0,
+        "slots": slots // wide,
+        "step_s": step,
+    }
+    return arrays, meta
 
 
-def _learn(values: Floats, slots: int, step: float, frame: Frame) -> dict[str, NDArray[np.float32]]:
+def _learn(
+    values: Floats, fine: int, wide: int, hold_s: float, frame: Frame
+) -> dict[str, NDArray[np.float32]]:
+    """fine: samples a day; wide: of which so many make one slot of the profile."""
+    step, slots = frame.step_s, fine // wide
     values = np.where(np.isfinite(values), values, np.nan)
     worse, matters = frame.signal.worse, max(frame.signal.matters, 1e-9)
     seen = np.isfinite(values).sum(axis=1) * step / DAY_S
-    days = by_day(values, slots)
+    days = by_day(values, fine)
+    if wide > 1:
+        days = quiet_median(days.reshape(len(values), days.shape[1], slots, wide))
     flat = _flat_errors(values, step)
     season_errors, strong = flat, np.zeros(len(values), bool)
     season = np.zeros((len(values), slots))
     week = np.zeros((len(values), 7))
     if days.shape[1] >= 3:
-        start = values.shape[1] - days.shape[1] * slots
+        start = values.shape[1] - days.shape[1] * fine
         residual = np.full(values.shape, np.nan)
-        residual[:, start:] = (days - foretold(days)).reshape(len(values), -1)
+        told = np.repeat(foretold(days).reshape(len(values), -1), wide, axis=1)
+        residual[:, start:] = values[:, start:] - told
         errors = residual - trailing_level(residual, step)
         enough = np.isfinite(errors).sum(axis=1) * step >= DAY_S
         gain = _size(errors) < WORTH * _size(np.where(np.isfinite(errors), flat, np.nan))
@@ -122,7 +138,7 @@ def _learn(values: Floats, slots: int, step: float, frame: Frame) -> dict[str, N
         season_errors = np.where(strong[:, None], errors, flat)
         profile = smooth_profile(days, strong)
         season = np.where(strong[:, None], profile - quiet_median(profile)[:, None], 0.0)
-    level = _level(values, season, slots)
+    level = _level(values, np.repeat(season, wide, axis=1), fine)
     week = _weekly(days, season, level, strong)
     errors = without_faults(signed(season_errors, worse), round(1800.0 / step))
     span = max(1, round(LATELY_S / step))
@@ -130,7 +146,8 @@ def _learn(values: Floats, slots: int, step: float, frame: Frame) -> dict[str, N
     floor = np.full(len(values), matters / 8.0)
     now_tail, late_tail = fit_tail(errors, floor), fit_tail(lately, floor)
     combined = (evidence(now_tail, errors) + evidence(late_tail, lately)) / 2.0
-    worst_tail = fit_tail(_block_max(combined, round(BLOCK_S / step)), np.full(len(values), 0.05))
+    held = _least(combined, round(hold_s / step))
+    worst_tail = fit_tail(_block_max(held, round(BLOCK_S / step)), np.full(len(values), 0.05))
     known = np.where(np.isfinite(errors).sum(axis=1) >= 12, seen, 0.0)
     return {
         "profile": np.nan_to_num(season + level[:, None]).astype(np.float32),
@@ -218,6 +235,15 @@ def _trailing_mean(errors: Floats, span: int) -> Floats:
     total[:, span:] -= total[:, :-span].copy()
     count[:, span:] -= count[:, :-span].copy()
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _least(scores: Floats, back: int) -> Floats:
+    """The lesser of now and `back` columns before: what a hold lets through, as the tick sees."""
+    if not 0 < back < scores.shape[1]:
+        return scores
+    held = scores.copy()
+    held[:, back:] = np.minimum(scores[:, back:], scores[:, :-back])
+    return held
 
 
 def _block_max(scores: Floats, length: int) -> Floats:

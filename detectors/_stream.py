@@ -1,55 +1,54 @@
 """Channels → evidence → one score a row, block by block, each block judged by its past alone.
 
 At the start of each block the tails are refitted on the errors of the last seven days, which
-were out of sample when they were made, and once a day the forest is. A block is a quarter of
+were out of sample when they were made, and twice a week the forest is. A block is a quarter of
 a day, shorter at the beginning, when every hour doubles what is known.
 """
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from detectors._channels import channels
+from detectors._channels import FIRST_ROWS, RESTLESS, STEP, channels
 from detectors._profile import DAY_S, Floats
 from detectors._tail import evidence, fit_tail
 
-FIRST_ROWS = 32
-"""Rows that only teach; their spacing is taken for the series' step."""
 LEAST = 24
 """Errors a tail needs."""
 RECORD_S = 7 * DAY_S
 REFIT_S = DAY_S / 4
-CAP = 5.0
-"""A week's record cannot vouch for less than one in 10^5: beyond, channels must agree."""
+BEYOND = 5.0
+"""A record of n errors vouches for one in 5 n and no less: beyond, channels must agree. What
+200 rows have not seen is no surprise yet, and a young series stays quiet by itself."""
 HEAVIEST = 0.8
 """Bound of the tail index: freer than on the tick, for series nobody chose."""
-STEP_ROWS = 3
-COLD_DISCOUNT = 0.9
+MEMORY_ROWS = 3
+UNKNOWN = 0.5
 SEED = 20_240_229
 
 
 def score_series(times: Floats, values: Floats) -> Floats:
-    """One column: mean evidence of its four channels and a forest over them, (T,)."""
+    """One column: mean evidence of its seven channels and a forest over them, (T,)."""
     if len(times) <= FIRST_ROWS:
         return np.zeros(len(times))
     step = step_of(times)
     errors = channels(times, values, step)
-    parts = np.column_stack(
-        [_tails(times, values, np.abs(errors), step), _forest(times, errors, step)]
-    )
-    return _remembered(_agreed(parts, errors), np.isfinite(values))
+    parts = _tails(times, values, np.abs(errors), step)
+    joint = _forest(times, errors, step)
+    return _remembered(_agreed(np.column_stack([parts, joint])), np.isfinite(values))
 
 
 def score_table(times: Floats, values: Floats) -> Floats:
-    """Several columns: the worst eighth of them, and one forest over all, (T, C) → (T,).
+    """Several columns: how strange the worst eighth of them is, (T, C) → (T,).
 
-    The forest sees how many columns are how strange, not the columns themselves: among dozens
-    of features a split rarely meets the few that matter.
+    Taken as it is, on the scale of one column, and again against its own record: what all
+    columns do together every day (a batch, a rollout) is then no surprise.
     """
     if values.shape[1] == 1:
         return score_series(times, values[:, 0])
@@ -59,21 +58,14 @@ def score_table(times: Floats, values: Floats) -> Floats:
     scores = []
     for column in values.T:
         errors = channels(times, column, step)
-        scores.append(_agreed(_tails(times, column, np.abs(errors), step), errors))
+        scores.append(_agreed(_tails(times, column, np.abs(errors), step)))
     ordered = np.sort(np.column_stack(scores), axis=1)
     ordered[:FIRST_ROWS] = np.nan
-    eighth = max(1, -(-values.shape[1] // 8))
-    worst = _calibrated(times, ordered[:, -eighth:].mean(axis=1), step, floor=0.05)
-    joint = _forest(times, _breadth(ordered), step)
+    eighth = -(-values.shape[1] // 8)
+    worst = ordered[:, -eighth:].mean(axis=1)
+    unusual = _calibrated(times, worst, step, floor=0.05, least=10 * LEAST)
     present = np.asarray(np.isfinite(values).any(axis=1))
-    return _remembered(_mean(np.column_stack([worst, joint])), present)
-
-
-def _breadth(ordered: Floats) -> Floats:
-    """Means of the worst 1, 2, 4, … columns, (T, C) rising along C → (T, about log2 C)."""
-    count = ordered.shape[1]
-    tops = [2**k for k in range(count.bit_length()) if 2**k < count]
-    return np.column_stack([ordered[:, -top:].mean(axis=1) for top in (*tops, count)])
+    return _remembered(_mean(np.column_stack([worst, unusual])), present)
 
 
 def step_of(times: Floats) -> float:
@@ -106,14 +98,20 @@ def _tails(times: Floats, values: Floats, errors: Floats, step: float) -> Floats
             continue
         record = errors[first:start].T
         floor = np.full(len(record), _floor(seen))
+        floor[RESTLESS] = 0.05  # a logarithm, whatever the unit of the values
         tail = fit_tail(record, floor, heaviest=HEAVIEST)
         known = np.isfinite(record).sum(axis=1) >= LEAST
         found = np.where(
             np.isfinite(errors[start:end]), evidence(tail, errors[start:end].T).T, np.nan
         )
-        out[start:end] = np.where(known, found, np.nan)
-    capped: Floats = np.minimum(out, CAP)
-    return capped
+        out[start:end] = np.where(known, np.minimum(found, _vouched(start - first, step)), np.nan)
+    return out
+
+
+def _vouched(rows: int, step: float) -> float:
+    """Most evidence that a record of so many rows can give; samples within a minute resemble
+    each other and count as one."""
+    return float(np.log10(BEYOND * max(1.0, rows * min(1.0, step / 60.0))))
 
 
 def _floor(seen: Floats) -> float:
@@ -123,34 +121,37 @@ def _floor(seen: Floats) -> float:
     return float(max(0.01 * (high - low), 1e-3 * abs(middle), 1e-9))
 
 
-def _calibrated(times: Floats, score: Floats, step: float, floor: float) -> Floats:
-    """Evidence of one score by its own record, (T,) → (T,)."""
+def _calibrated(times: Floats, score: Floats, step: float, floor: float, least: int) -> Floats:
+    """Evidence of one score by its own record of at least so many rows, (T,) → (T,)."""
     out = np.full(len(score), np.nan)
     for first, start, end in blocks(times, step):
         record = score[None, first:start]
-        if np.isfinite(record).sum() >= 2 * LEAST:
+        if np.isfinite(record).sum() >= least:
             tail = fit_tail(record, np.asarray([floor]), heaviest=0.1)
-            out[start:end] = evidence(tail, score[None, start:end])[0]
-    capped: Floats = np.minimum(out, CAP)
-    return capped
+            found = evidence(tail, score[None, start:end])[0]
+            out[start:end] = np.minimum(found, _vouched(start - first, step))
+    return out
 
 
 def _forest(times: Floats, errors: Floats, step: float) -> Floats:
-    """Evidence of an isolation forest over the errors, refitted daily on the last week, (T,)."""
+    """Evidence of an isolation forest over the errors of the last week, (T,).
+
+    Refitted when its record has grown by half, and at least twice a week.
+    """
     raw = np.full(len(times), np.nan)
-    forest: IsolationForest | None = None
-    scale, due = np.ones(errors.shape[1]), -np.inf
-    for first, start, end in blocks(times, step):
-        if start - first < 2 * LEAST:
-            continue
-        if times[start] >= due:
-            scale = _scale(errors[first:start])
-            rows = _features(errors[first:start], scale)
-            forest = IsolationForest(max_samples=min(256, len(rows)), random_state=SEED).fit(rows)
-            due = times[start - 1] + DAY_S
-        if forest is not None:
-            raw[start:end] = -forest.score_samples(_features(errors[start:end], scale))
-    return _calibrated(times, raw, step, floor=0.01)
+    fits: list[tuple[int, int]] = []
+    due = -np.inf
+    for first, start, _ in blocks(times, step):
+        if start - first >= 2 * LEAST and times[start - 1] >= due:
+            fits.append((first, start))
+            due = times[start - 1] + 0.5 * (times[start - 1] - times[first])
+    starts = [start for _, start in fits]
+    for (first, start), end in zip(fits, [*starts[1:], len(times)], strict=bool(fits)):
+        scale = _scale(errors[first:start])
+        rows = _features(errors[first:start], scale)
+        forest = IsolationForest(max_samples=min(256, len(rows)), random_state=SEED).fit(rows)
+        raw[start:end] = -forest.score_samples(_features(errors[start:end], scale))
+    return _calibrated(times, raw, step, floor=0.01, least=2 * LEAST)
 
 
 def _scale(errors: Floats) -> Floats:
@@ -169,29 +170,32 @@ def _features(errors: Floats, scale: Floats) -> NDArray[np.float32]:
 
 
 def _mean(parts: Floats) -> Floats:
-    """Mean over what is known, (T, K) → (T,); 0 where nothing is."""
+    """Mean, (T, K) → (T,). What knows too little to speak counts as half a silence."""
     known = np.isfinite(parts)
-    total = np.where(known, parts, 0.0).sum(axis=1)
-    mean: Floats = total / np.maximum(known.sum(axis=1), 1)
+    weights = known + UNKNOWN * ~known
+    mean: Floats = np.where(known, parts, 0.0).sum(axis=1) / weights.sum(axis=1)
     return mean
 
 
-def _agreed(parts: Floats, errors: Floats) -> Floats:
+def _agreed(parts: Floats) -> Floats:
     """What the channels say together, (T, K) → (T,): their mean.
 
-    A step is remembered for three rows, so that it can agree with what follows from it. While
-    there is no season yet, the best three channels stand in for all, at a discount.
+    A step is remembered for three rows, so that it can agree with what follows from it.
     """
     held = parts.copy()
-    held[:, 2] = pd.Series(parts[:, 2]).rolling(STEP_ROWS, min_periods=1).max().to_numpy()
-    best = np.sort(np.nan_to_num(held), axis=1)[:, -3:].mean(axis=1)
-    agreed: Floats = np.where(np.isfinite(errors[:, 0]), _mean(held), COLD_DISCOUNT * best)
-    return agreed
+    held[:, STEP] = _rolled(parts[:, STEP]).max().to_numpy()
+    return _mean(held)
 
 
 def _remembered(score: Floats, present: NDArray[np.bool_]) -> Floats:
-    """With a short memory: a second strange sample weighs more than a first. Missing rows: 0."""
-    mean = np.where(present, score, 0.0)
-    memory = pd.Series(mean).ewm(alpha=0.5).mean().to_numpy()
-    remembered: Floats = np.where(present, 0.5 * (mean + memory), 0.0)
+    """Half itself, half the mean of three rows: what stays weighs more than a blip.
+
+    Missing rows: 0.
+    """
+    now = np.where(present, score, 0.0)
+    remembered: Floats = np.where(present, 0.5 * (now + _rolled(now).mean().to_numpy()), 0.0)
     return remembered
+
+
+def _rolled(score: Floats) -> Any:
+    return pd.Series(score).rolling(MEMORY_ROWS, min_periods=1)

@@ -84,7 +84,7 @@ def evidence(tail: Tail, errors: Floats) -> Floats:
     score_low = 0.0
     for k, score_high in enumerate(_KNOT_SCORES):
         low, high = lows[:, k, None], tail.knots[:, k, None]
-        share = (wide - low) / np.maximum(high - low, 1e-300)
+        share = (wide - low) / np.maximum(high - low, 1e-200)
         inside = score_low + np.clip(share, 0.0, 1.0) * (score_high - score_low)
         np.maximum(score, np.where(wide > low, inside, 0.0), out=score)
         score_low = score_high

@@ -19,14 +19,14 @@ from healer.ports import TableDetector
 class Replay(TableDetector):
     """Scores are mean evidence, −log10 of a tail probability, over channels and a forest."""
 
-    warn: float = 2.15
-    """Score of level warn: about one false alarm in two weeks of a series."""
+    warn: float = 1.98
+    """Score of level warn: about one false alarm in three weeks of a series."""
 
-    page: float = 2.5
-    """Score of level page: about one in six weeks."""
+    page: float = 2.14
+    """Score of level page: about one in ten weeks."""
 
-    act: float = 2.9
-    """Score of level act: about one in four months."""
+    act: float = 2.5
+    """Score of level act: about one in a year."""
 
     def score(self, times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         table = np.where(np.isfinite(values), values, np.nan)

@@ -66,20 +66,24 @@ class Seasonal(Detector):
     """Without a record: robust deviations from the row's own window that may page."""
 
     history: ClassVar[timedelta | None] = timedelta(days=14)
-    history_step: ClassVar[timedelta] = timedelta(minutes=5)
-    version: ClassVar[int] = 1
+    history_step: ClassVar[timedelta] = timedelta(minutes=2)
+    """As fine as the hold, so that the record can show what lasts; 10,080 points in two weeks,
+    which one range query may bring."""
+
+    version: ClassVar[int] = 2
 
     def fit(self, frame: Frame) -> Baseline | None:
         span = float(frame.times[-1] - frame.times[0]) if len(frame.times) else 0.0
         if span < 2 * 3600.0 or not np.isfinite(frame.values).any():
             return None
-        arrays, meta = learn(frame)
+        arrays, meta = learn(frame, self.hold.total_seconds())
         if not (arrays["days"] > 0).any():
             return None
         return Baseline("seasonal", frame.signal.name, self.version, frame.end, arrays, meta)
 
     def detect(self, frame: Frame, baseline: Baseline | None) -> Iterator[Finding]:
-        grid = _minutes(frame, self.hold.total_seconds())
+        spacing = float(baseline.meta["step_s"]) if baseline is not None else 60.0
+        grid = _grid(frame, self.hold.total_seconds(), spacing)
         if baseline is None:
             yield from self._cold(frame, grid, np.arange(len(frame)))
             return
@@ -225,38 +229,58 @@ _NEVER_NEGATIVE = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grid:
-    """The newest minutes of a frame. times: (K,); now: (N, K) medians of each minute;
-    lately: (N, K) means over the 15 minutes before."""
+    """What is judged, at the spacing of the record. times: (K,), from one hold ago until now;
+    now: (N, K), the newest sample of the minute that ends then; lately: (N, K), means over the
+    15 minutes before."""
 
     times: Floats
     now: Floats
     lately: Floats
 
 
-def _minutes(frame: Frame, hold_s: float) -> _Grid:
-    """Cut the newest part of the frame into minutes that end now, one more than the hold has.
+def _grid(frame: Frame, hold_s: float, spacing_s: float) -> _Grid:
+    """Samples as far apart as those of the record were: a mean over more of them would be
+    calmer than the record knows, and a false alarm rarer than its budget.
 
-    A minute without a sample is NaN, but the newest may be as old as a missed scrape.
+    The newest may be as old as a missed scrape; elsewhere a minute without a sample is NaN.
     """
-    values = np.where(np.isfinite(frame.values), frame.values, np.nan).astype(np.float64)
-    step = max(frame.step_s, 1.0)
+    step, count = max(frame.step_s, 1.0), frame.values.shape[1]
+    apart = max(1, round(max(spacing_s, 60.0, step) / step))
+    number = max(1, round(LATELY_S / (apart * step)))
+    hold = max(0, min(round(hold_s / step), count - 1))
+    lags = np.unique(np.r_[np.arange(0, hold, min(apart, max(hold, 1))), hold])[::-1]
     width = max(1, round(60.0 / step))
-    count = max(1, min(1 + math.ceil(hold_s / max(60.0, step)), values.shape[1] // width))
-    back = max(1, round(LATELY_S / step))
-    reach = max(0, round(fresh_s(frame) / step) - width)
-    ends = values.shape[1] - width * np.arange(count - 1, -1, -1)
-    now = np.column_stack([quiet_median(values[:, max(0, e - width) : e]) for e in ends])
-    older = quiet_median(values[:, max(0, values.shape[1] - width - reach) :])
-    now[:, -1] = np.where(np.isfinite(now[:, -1]), now[:, -1], older)
-    known = np.isfinite(values)
-    total = np.cumsum(np.where(known, values, 0.0), axis=1)
-    number = np.cumsum(known, axis=1)
-    starts = ends - back - 1
-    before = np.where(starts >= 0, total[:, np.maximum(starts, 0)], 0.0)
-    counted = np.where(starts >= 0, number[:, np.maximum(starts, 0)], 0)
-    some = number[:, ends - 1] - counted
-    lately = (total[:, ends - 1] - before) / np.maximum(some, 1)
-    return _Grid(frame.times[ends - 1], now, np.where(some > 0, lately, np.nan))
+    wanted = np.unique(lags[:, None] + apart * np.arange(number)[None, :])
+    wanted = wanted[wanted < count]
+    fresh = max(width, round(fresh_s(frame) / step))
+    seen = {
+        int(lag): _newest(frame.values, count - int(lag), width if lag else fresh)
+        for lag in wanted
+    }
+    lately = np.column_stack(
+        [_mean([seen[k] for k in lag + apart * np.arange(number) if k in seen]) for lag in lags]
+    )
+    now = np.column_stack([seen[int(lag)] for lag in lags])
+    return _Grid(frame.times[count - 1 - lags], now, lately)
+
+
+def _newest(values: NDArray[np.float32], end: int, width: int) -> Floats:
+    """The newest finite one of the `width` columns before `end`, (N,)."""
+    newest = values[:, end - 1].astype(np.float64)
+    for column in range(end - 2, max(end - width, 0) - 1, -1):
+        missing = ~np.isfinite(newest)
+        if not missing.any():
+            break
+        newest = np.where(missing, values[:, column], newest)
+    return np.where(np.isfinite(newest), newest, np.nan)
+
+
+def _mean(columns: list[Floats]) -> Floats:
+    table = np.stack(columns)
+    known = np.isfinite(table)
+    total = np.where(known, table, 0.0).sum(axis=0)
+    number = known.sum(axis=0)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def _expected(learned: Learned, times: Floats, baseline: Baseline) -> Floats:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors._common import moment, said
+from detectors._kin import is_leaving, workload_of
 from detectors._physics import Physics, read_physics
 from healer.model.finding import Finding, Level
 from healer.model.frame import Frame
@@ -80,18 +81,20 @@ class Stall(JointDetector):
         tokens = snapshot.frames.get(PROGRESS)
         if not snapshot.metrics_ok or tokens is None or len(tokens.times) < 2:
             return
-        rows = _by_target(tokens)
-        flows = {pod: _flow(tokens, at) for pod, at in rows.items()}
-        for pod, flow in flows.items():
-            if _is_leaving(snapshot, pod):
+        flowing = _flowing(tokens)
+        index = _Index(snapshot)
+        for pod, rows in index.rows(PROGRESS).items():
+            # Of a healthy fleet nearly every pod made tokens a moment ago: no need to look closer.
+            if pod in flowing or pod.kind is not Kind.POD or is_leaving(snapshot.topology, pod):
                 continue
-            since = self._frozen_since(snapshot, tokens.times, pod, flow)
+            flow = _flow(tokens, rows)
+            since = self._frozen_since(index, tokens.times, pod, flow)
             if since is not None:
-                yield from self._judge(snapshot, tokens, pod, flow, since, flows)
+                yield from self._judge(snapshot, tokens, pod, flow, since, flowing)
 
     def _frozen_since(
         self,
-        snapshot: Snapshot,
+        index: _Index,
         times: NDArray[np.float64],
         pod: Target,
         flow: NDArray[np.float64],
@@ -102,15 +105,15 @@ class Stall(JointDetector):
         of four columns must be there, the newest two among them.
         """
         alive = flow > 0
-        prompt = _aligned(snapshot, "prompt_tokens", pod, times)
+        prompt = index.aligned("prompt_tokens", pod, times)
         if prompt is not None:
             alive |= prompt > 0
         held = np.zeros(len(times), bool)
         for name in HELD:
-            row = _aligned(snapshot, name, pod, times)
+            row = index.aligned(name, pod, times)
             if row is not None:
                 held |= row > 0
-        held |= self._arriving(snapshot, pod, times, alive)
+        held |= self._arriving(index, pod, times, alive)
         known = np.isfinite(flow)
         frozen = known & ~alive & held
         broken = np.flatnonzero(known & ~frozen)
@@ -122,19 +125,19 @@ class Stall(JointDetector):
 
     @staticmethod
     def _arriving(
-        snapshot: Snapshot, pod: Target, times: NDArray[np.float64], alive: NDArray[np.bool_]
+        index: _Index, pod: Target, times: NDArray[np.float64], alive: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Columns at which requests certainly arrived after the tokens stopped, (T,).
 
         A rate echoes its whole window: when traffic ends for the night, arrivals read above
         zero for minutes after the last token. Only what is left after that window counts.
         """
-        row = _aligned(snapshot, ARRIVALS, pod, times)
+        row = index.aligned(ARRIVALS, pod, times)
         if row is None:
             return np.zeros(len(times), bool)
         moved = np.flatnonzero(alive)
         stopped = float(times[moved[-1]]) if len(moved) else float(times[0])
-        echo = max(_windows_s(snapshot.frames[ARRIVALS].signal.query), default=300.0)
+        echo = max(_windows_s(index.snapshot.frames[ARRIVALS].signal.query), default=300.0)
         return (row > 0) & (times > stopped + echo + 15.0)
 
     def _judge(
@@ -144,7 +147,7 @@ class Stall(JointDetector):
         pod: Target,
         flow: NDArray[np.float64],
         since: float,
-        flows: dict[Target, NDArray[np.float64]],
+        flowing: frozenset[Target],
     ) -> Iterator[Finding]:
         moved = np.flatnonzero(flow > 0)
         now = float(tokens.times[-1])
@@ -161,7 +164,7 @@ class Stall(JointDetector):
         idle = physics.confirms(self.tensor_idle, self.dram_busy, self.power_idle)
         if span < (self.frozen if idle else self.frozen_blind).total_seconds():
             return
-        siblings = _siblings_that_flow(snapshot, pod, flows)
+        siblings = _siblings_that_flow(snapshot, pod, flowing)
         level = Level.ACT if idle or siblings else Level.PAGE
         yield self._finding(tokens, pod, flow, last, level, physics, siblings)
 
@@ -216,13 +219,44 @@ class Stall(JointDetector):
         )
 
 
-def _by_target(frame: Frame) -> dict[Target, list[int]]:
-    """Engines of one pod (data parallel ranks) are several rows of one target."""
-    found: dict[Target, list[int]] = {}
-    for i, target in enumerate(frame.targets):
-        if target.kind is Kind.POD:
-            found.setdefault(target, []).append(i)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Which rows of each frame are a pod's, looked up once a tick and signal."""
+
+    snapshot: Snapshot
+    known: dict[str, dict[Target, list[int]]] = field(default_factory=dict)
+
+    def rows(self, name: str) -> dict[Target, list[int]]:
+        """Engines of one pod (data parallel ranks) are several rows of one target."""
+        if name not in self.known:
+            frame = self.snapshot.frames.get(name)
+            found: dict[Target, list[int]] = {}
+            for i, target in enumerate(() if frame is None else frame.targets):
+                found.setdefault(target, []).append(i)
+            self.known[name] = found
+        return self.known[name]
+
+    def aligned(
+        self, name: str, pod: Target, times: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Another signal of the same pod on the same times; its last value carried for 45 s."""
+        frame, rows = self.snapshot.frames.get(name), self.rows(name).get(pod)
+        if frame is None or not rows:
+            return None
+        flow = _flow(frame, rows)
+        have = np.flatnonzero(np.isfinite(flow))
+        if not len(have):
+            return None
+        at = np.searchsorted(frame.times[have], times + 1e-3, side="right") - 1
+        age = times - frame.times[have[np.maximum(at, 0)]]
+        good = (at >= 0) & (age <= 45.0)
+        return np.where(good, flow[have[np.maximum(at, 0)]], np.nan)
+
+
+def _flowing(tokens: Frame) -> frozenset[Target]:
+    """Targets that made tokens at one of the two newest moments."""
+    rows = np.flatnonzero((np.nan_to_num(tokens.values[:, -2:]) > 0).any(axis=1))
+    return frozenset(tokens.targets[i] for i in rows)
 
 
 def _flow(frame: Frame, rows: list[int]) -> NDArray[np.float64]:
@@ -232,44 +266,12 @@ def _flow(frame: Frame, rows: list[int]) -> NDArray[np.float64]:
     return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
 
 
-def _aligned(
-    snapshot: Snapshot, name: str, pod: Target, times: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """Another signal of the same pod on the same times; its last value carried for 45 s."""
-    frame = snapshot.frames.get(name)
-    rows = [] if frame is None else [i for i, t in enumerate(frame.targets) if t == pod]
-    if frame is None or not rows:
-        return None
-    flow = _flow(frame, rows)
-    have = np.flatnonzero(np.isfinite(flow))
-    if not len(have):
-        return None
-    at = np.searchsorted(frame.times[have], times + 1e-3, side="right") - 1
-    age = times - frame.times[have[np.maximum(at, 0)]]
-    good = (at >= 0) & (age <= 45.0)
-    return np.where(good, flow[have[np.maximum(at, 0)]], np.nan)
-
-
-def _is_leaving(snapshot: Snapshot, pod: Target) -> bool:
-    """A pod that drains finishes what it holds, or is killed: either way nothing to heal."""
-    facts = snapshot.topology.fact
-    return bool(facts(pod, "terminating", default=False) or facts(pod, "deletion_timestamp"))
-
-
-def _siblings_that_flow(
-    snapshot: Snapshot, pod: Target, flows: dict[Target, NDArray[np.float64]]
-) -> int:
+def _siblings_that_flow(snapshot: Snapshot, pod: Target, flowing: frozenset[Target]) -> int:
     """Pods of the same workload that make tokens now: the traffic is there, and it is served."""
-    workloads = set(snapshot.topology.related(pod, Kind.WORKLOAD))
-    if not workloads:
+    workload = workload_of(snapshot.topology, pod)
+    if workload is None:
         return 0
-    return sum(
-        1
-        for other, flow in flows.items()
-        if other != pod
-        and np.nan_to_num(flow[-2:]).max() > 0
-        and workloads & set(snapshot.topology.related(other, Kind.WORKLOAD))
-    )
+    return sum(workload_of(snapshot.topology, other) == workload for other in flowing - {pod})
 
 
 def _windows_s(query: str) -> list[float]:

@@ -90,15 +90,20 @@ class Threshold(Detector):
         anew, unless it had been found before.
         """
         sign = 1.0 if self.above is not None else -1.0
-        values = sign * frame.values
         limit = sign * self._limit
         clear = sign * (self._limit if self.clear is None else self.clear)
+        found = np.full(len(frame), np.nan)
+        # Of a healthy fleet nobody ever crossed the limit, and nobody needs the slow look.
+        crossed = np.flatnonzero((sign * frame.values > limit).any(axis=1))
+        if not len(crossed):
+            return found
+        values = sign * frame.values[crossed]
         span = float(frame.times[-1] - frame.times[0])
         hold = min(self.hold.total_seconds(), span)
         longest_gap = max(3.0 * frame.step_s, hold / 2)
-        start = np.full(len(frame), np.nan)
-        seen = np.full(len(frame), np.nan)
-        on = np.zeros(len(frame), bool)
+        start = np.full(len(crossed), np.nan)
+        seen = np.full(len(crossed), np.nan)
+        on = np.zeros(len(crossed), bool)
         for j, at in enumerate(frame.times):
             column = values[:, j]
             present = np.isfinite(column)
@@ -110,7 +115,8 @@ class Threshold(Detector):
             start[beyond & np.isnan(start)] = at
             on |= beyond & (at - start >= hold)
             seen[present] = at
-        return np.where(on, start, np.nan)
+        found[crossed] = np.where(on, start, np.nan)
+        return found
 
 
 def _minutes(seconds: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +91,13 @@ class Ring:
         return self._columns - 1 - np.rint((self._end_s - times) / self._step_s).astype(np.intp)
 
     def _forget_empty(self) -> None:
-        alive = [bool(row.any()) for row in np.isfinite(self._values)]
-        if not all(alive):
+        alive = np.flatnonzero(np.isfinite(self._values).any(axis=1))
+        if len(alive) < len(self._values):
             self._values = self._values[alive]
-            kept = zip(list(self._labels.items()), alive, strict=True)
-            self._labels = {key: labels for (key, labels), lives in kept if lives}
+            rows = list(self._labels.items())
+            self._labels = dict(rows[at] for at in alive)
 
 
 def _key(labels: Mapping[str, str]) -> _Key:
-    return tuple(sorted(labels.items()))
+    """Ten thousand rows share few label values; interned, each is held once."""
+    return tuple(sorted((intern(name), intern(value)) for name, value in labels.items()))

@@ -220,3 +220,72 @@ def test_an_engine_that_came_back_is_not_found():
     row[-2:] = 700
     assert not found(snapshot(30, generation_tokens={POD: row}))
     assert at(0) == NOW
+
+
+def day_of_saturation(seed):
+    """24 h at 15 s of an engine at its limit, with all that is ugly about it: (rows, times)."""
+    rng = np.random.default_rng(seed)
+    count = 24 * 240
+    times = NOW.timestamp() + 15.0 * np.arange(count)
+    tokens = rng.gamma(20, 45, count)
+    for begin in rng.integers(0, count - 40, 60):
+        # Nothing but prefill: long prompts came together, up to eight minutes of them.
+        tokens[begin : begin + rng.integers(1, 32)] = 0
+    power = 640 + 25 * rng.normal(size=count)
+    tensor = np.clip(0.35 + 0.1 * rng.normal(size=count), 0.08, 1)
+    # Profiling fields that freeze at zero for an hour, as they do after some Xids.
+    frozen = rng.integers(0, count - 240)
+    tensor[frozen : frozen + 240] = 0
+    rows = {
+        "generation_tokens": tokens,
+        "requests_running": np.full(count, 64.0),
+        "requests_waiting": rng.integers(50, 500, count).astype(float),
+        "arrival_rate": rng.gamma(9, 1, count),
+        "gpu_util": np.full(count, 100.0),
+        "gpu_power": power,
+        "gpu_tensor_active": tensor,
+        "gpu_dram_active": np.where(tensor == 0, 0, 0.7),
+    }
+    for row in rows.values():
+        gaps = rng.integers(0, count - 8, 40)
+        row[(gaps[:, None] + np.arange(3)).ravel()] = np.nan
+    return rows, times
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_day_of_saturation_gives_not_one_finding(seed):
+    """Looked at every half minute; `bench/stall.py` does so every 15 s in the lab."""
+    rows, times = day_of_saturation(seed)
+    detector = Stall()
+    for end in range(STEPS, len(times), 2):
+        window = slice(end - STEPS, end)
+        frames = {}
+        for name, row in rows.items():
+            target = GPU if name.startswith("gpu") else POD
+            made = signal(name, scope=target.kind, query="rate(x[1m])", unit="tokens/s")
+            values = row[window][None].astype(np.float32)
+            frames[name] = Frame(made, times[window], values, (target,))
+        now = NOW + timedelta(seconds=15.0 * (end - 1))
+        found_now = list(detector.detect(Snapshot(now, frames, topology=topology()), None))
+        assert not found_now, found_now[0].summary
+
+
+def test_a_hang_in_the_midst_of_saturation_is_found_within_two_minutes():
+    rows, times = day_of_saturation(9)
+    end = 3000
+    window = slice(end - STEPS, end)
+    frozen = {"gpu_power": 140.0, "gpu_tensor_active": 0.0, "gpu_dram_active": 0.01}
+    frames = {}
+    for name, row in rows.items():
+        target = GPU if name.startswith("gpu") else POD
+        made = signal(name, scope=target.kind, query="rate(x[1m])", unit="tokens/s")
+        values = np.nan_to_num(row[window], nan=600.0)[None].astype(np.float32)
+        if name == "generation_tokens":
+            values[0, :-3] = np.maximum(values[0, :-3], 400)
+            values[0, -3:] = 0  # the rate falls to zero a minute after the last token
+        elif name in frozen:
+            values[0, -7:] = frozen[name]
+        frames[name] = Frame(made, times[window], values, (target,))
+    now = NOW + timedelta(seconds=15.0 * (end - 1))
+    [one] = Stall().detect(Snapshot(now, frames, topology=topology()), None)
+    assert (now - one.since).total_seconds() <= 120

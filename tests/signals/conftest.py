@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 import servers
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from signals import made_pages
 from signals.signal_pages import history, made, recorded, serve
 
@@ -94,6 +96,36 @@ TARGET_LABELS: Mapping[str, Mapping[str, str]] = {
 """As a usual service discovery sets them, without honouring the page's own."""
 
 
+@contextmanager
+def python_client() -> Iterator[str]:
+    """An engine that shows its metrics through the Python client, in the format that is asked
+    for; yields host:port."""
+    registry = CollectorRegistry()
+    names = ["model_name"]
+    waiting = Gauge("vllm:num_requests_waiting", "Waiting.", names, registry=registry)
+    waiting.labels("llama-8b").set(3)
+    tokens = Counter("vllm:generation_tokens", "Tokens.", names, registry=registry)
+    ttft = Histogram("vllm:time_to_first_token_seconds", "TTFT.", names, registry=registry)
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.2):
+            tokens.labels("llama-8b").inc(180)
+            ttft.labels("llama-8b").observe(0.4)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        stop.set()
+        worker.join()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture(scope="session")
 def scraped() -> Iterator[Asked]:
     """A Prometheus that scraped every made page; the engines' pods are named after the page."""
@@ -103,11 +135,12 @@ def scraped() -> Iterator[Asked]:
         **{name: made(each) for name, (_, each) in made_pages.VARIANTS.items()},
         "dcgm-bits": made(made_pages.dcgm_bits),
     }
-    with serve(pages) as address:
+    with serve(pages) as address, python_client() as client:
         jobs = [
             job(name, address, **TARGET_LABELS.get(name, {"namespace": "serving", "pod": name}))
             for name in pages
         ]
+        jobs.append(job("python-client", client, namespace="serving", pod="python-client"))
         for each in jobs:
             each["honor_labels"] = each["job_name"] == "kubelet"
         with servers.run_prometheus({"scrape_configs": jobs}) as prometheus:

@@ -9,6 +9,8 @@ from signals.signal_pages import histogram, line
 Samples = Callable[[int], Iterator[str]]
 
 MODEL = {"model_name": "llama-8b"}
+TTFT_BOUNDS = (0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0)
+"""Some of those that vLLM has."""
 GPU = {"gpu": "0", "UUID": "GPU-aaaa", "modelName": "NVIDIA H100", "Hostname": "gpu-node-1"}
 HELD = {"namespace": "serving", "pod": "vllm-0", "container": "vllm"}
 
@@ -23,7 +25,7 @@ def vllm(prefix: str = "vllm:", *, old: bool = False) -> Samples:
         yield line(f"{prefix}num_requests_running", 7, **MODEL, engine="0")
         yield line(f"{prefix}num_requests_waiting", 3, **MODEL, engine="0")
         yield line(f"{prefix}{kv}", 0.6, **MODEL, engine="0")
-        for reason, share in (("stop", 8), ("length", 1), ("error", 1)):
+        for reason, share in (("stop", 7), ("length", 1), ("abort", 1), ("error", 1)):
             name = f"{prefix}request_success_total"
             yield line(name, share * n, **MODEL, engine="0", finished_reason=reason)
         for name, step in (
@@ -34,14 +36,18 @@ def vllm(prefix: str = "vllm:", *, old: bool = False) -> Samples:
             (f"{cache}_queries", 100),
         ):
             yield line(f"{prefix}{name}_total", step * n, **MODEL, engine="0")
+        name = f"{prefix}time_to_first_token_seconds"
+        yield from histogram(name, n, 10, 0.4, bounds=TTFT_BOUNDS, **MODEL, engine="0")
         for name, at in (
-            ("time_to_first_token_seconds", 0.4),
             (itl, 0.03),
             ("e2e_request_latency_seconds", 6.4),
             ("request_queue_time_seconds", 0.2),
             ("request_prompt_tokens", 400),
+            ("request_generation_tokens", 90),
         ):
             yield from histogram(f"{prefix}{name}", n, 10, at, **MODEL, engine="0")
+        if not old:
+            yield line(f"{prefix}admission_rejections_total", n, **MODEL, reason="queue_full")
         for status, step in (("2xx", 9), ("5xx", 1)):
             labels = {"handler": "/v1/completions", "method": "POST", "status": status}
             yield line("http_requests_total", step * n, **labels)
@@ -62,6 +68,7 @@ def sglang(prefix: str = "sglang:") -> Samples:
             ("generation_tokens", 900),
             ("prompt_tokens", 4000),
             ("num_retracted_requests", 2),
+            ("num_aborted_requests", 1),
         ):
             yield line(f"{prefix}{name}_total", step * n, **MODEL)
         for status, step in (("200", 9), ("503", 1)):
@@ -71,6 +78,8 @@ def sglang(prefix: str = "sglang:") -> Samples:
             ("inter_token_latency_seconds", 0.03),
             ("e2e_request_latency_seconds", 6.4),
             ("queue_time_seconds", 0.2),
+            ("prompt_tokens_histogram", 400),
+            ("generation_tokens_histogram", 90),
         ):
             yield from histogram(f"{prefix}{name}", n, 10, at, **MODEL)
 
@@ -129,6 +138,7 @@ def triton(n: int) -> Iterator[str]:
     yield line("nv_inference_pending_request_count", 3, **model)
     for name, value in (("request", 6.4e6), ("queue", 2e5)):
         yield line(f"nv_inference_{name}_summary_us", value, **model, quantile="0.95")
+        yield line(f"nv_inference_{name}_duration_us", value * 9 * n, **model)
     yield from histogram("nv_inference_first_response_histogram_ms", n, 10, 400, **model)
 
 
@@ -140,11 +150,13 @@ def dynamo(n: int) -> Iterator[str]:
     yield line(f"{front}requests_total", 9 * n, **model, status="success")
     yield line(f"{front}requests_total", n, **model, status="error")
     yield line(f"{front}output_tokens_total", 900 * n, **model)
+    yield line(f"{front}model_rejection_total", n, **model)
     for name, at in (
         ("time_to_first_token_seconds", 0.4),
         ("inter_token_latency_seconds", 0.03),
         ("request_duration_seconds", 6.4),
         ("input_sequence_tokens", 400),
+        ("output_sequence_tokens", 90),
     ):
         yield from histogram(f"{front}{name}", n, 10, at, **model)
     part = {"dynamo_component": "backend", "dynamo_endpoint": "generate"}
@@ -183,7 +195,13 @@ def gateway(n: int) -> Iterator[str]:
     yield line(f"{front}request_total", 10 * n, **model)
     yield line(f"{front}request_error_total", n, **model, error_code="Internal")
     yield line(f"{front}request_running", 7, **model)
-    for name, at in (("request_ttft_seconds", 0.4), ("request_duration_seconds", 6.4)):
+    for name, at in (
+        ("request_ttft_seconds", 0.4),
+        ("request_ntpot_seconds", 0.03),
+        ("request_duration_seconds", 6.4),
+        ("request_input_tokens", 400),
+        ("request_output_tokens", 90),
+    ):
         yield from histogram(front + name, n, 10, at, **model)
     yield line("inference_pool_average_queue_size", 3, name="pool")
     yield line("inference_pool_average_kv_cache_utilization", 0.6, name="pool")
@@ -222,8 +240,13 @@ def dcgm(n: int) -> Iterator[str]:
         ("DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", n),
         ("DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", n),
         ("DEV_XID_ERRORS", 79),
+        ("DEV_GET_GPU_RECOVERY_ACTION", 1),
+        ("DEV_GPU_TEMP_LIMIT", 24),
+        ("DEV_ECC_SBE_VOL_TOTAL", n),
     ):
         yield line(f"DCGM_FI_{name}", value, **labels)
+    for watch, value in (("ALL", 20), ("PCIE", 0)):
+        yield line("DCGM_EXP_GPU_HEALTH_STATUS", value, **labels, health_watch=watch)
 
 
 def dcgm_bits(n: int) -> Iterator[str]:
@@ -247,8 +270,34 @@ def healer_exporter(n: int) -> Iterator[str]:
     yield line("healer_gpu_pcie_link_width", 8, **labels)
     yield line("healer_gpu_pcie_link_width_max", 16, **labels)
     yield line("healer_gpu_state", 1, **labels, state="ok")
+    for name, value in (
+        ("thermal_margin_celsius", 24),
+        ("sram_threshold_exceeded", 1),
+        ("fabric_state", 2),
+    ):
+        yield line(f"healer_gpu_{name}", value, **labels)
+    yield line("healer_gpu_pcie_errors_total", 2 * n, **labels, kind="replay")
+    yield line("healer_gpu_dcgm_health", 20, **labels, system="pcie")
+    host = {"Hostname": "gpu-node-1"}
     for name, value in (("present", 7), ("expected", 8), ("driver_blocked", 0)):
-        yield line(f"healer_gpu_{name}", value, Hostname="gpu-node-1")
+        yield line(f"healer_gpu_{name}", value, **host)
+    for state, value in (("ok", 0), ("mismatch", 1)):
+        yield line("healer_gpu_driver_state", value, **host, state=state)
+    for mode, step in (("idle", 0.5), ("user", 1.5), ("guest", 0.2)):
+        yield line("healer_host_cpu_seconds_total", step * n, **host, mode=mode)
+    for name, value in (
+        ("memory_available_bytes", 2e9),
+        ("memory_total_bytes", 8e9),
+        ("disk_free_bytes", 1e9),
+        ("disk_size_bytes", 1e10),
+        ("load1", 3),
+        ("cpus", 2),
+    ):
+        yield line(f"healer_host_{name}", value, **host)
+    yield line("healer_host_disk_io_seconds_total", 0.5 * n, **host, disk="sda")
+    for resource in ("cpu", "io", "memory"):
+        labels = {**host, "resource": resource, "share": "some"}
+        yield line("healer_host_pressure_seconds_total", 0.1 * n, **labels)
 
 
 def kube_state_metrics(n: int) -> Iterator[str]:

@@ -91,12 +91,17 @@ def line(name: str, value: float, /, **labels: str) -> str:
 
 
 def histogram(
-    name: str, scrape: int, per_scrape: int, at: float, /, **labels: str
+    name: str,
+    scrape: int,
+    per_scrape: int,
+    at: float,
+    /,
+    bounds: tuple[float, ...] = (),
+    **labels: str,
 ) -> Iterator[str]:
-    """Every observation is `at`; the buckets are 1, 2, 4 … times a tenth of it."""
+    """Every observation is `at`; the buckets are 1, 2, 4 … times a tenth of it, or `bounds`."""
     count = per_scrape * scrape
-    for power in range(6):
-        bound = at / 10 * 2**power
+    for bound in bounds or tuple(at / 10 * 2**power for power in range(6)):
         yield line(f"{name}_bucket", count if bound >= at else 0, **labels, le=f"{bound:g}")
     yield line(f"{name}_bucket", count, **labels, le="+Inf")
     yield line(f"{name}_sum", count * at, **labels)

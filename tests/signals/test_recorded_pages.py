@@ -18,16 +18,23 @@ pytestmark = pytest.mark.server
 
 SIGNALS = {(each.source, each.name): each for each in load_signals()}
 
-_VLLM = "arrival_rate completion_rate e2e_p95 generation_tokens itl_p95 kv_usage preemptions"
+_VLLM = (
+    "arrival_rate completion_rate e2e_p95 error_ratio generation_tokens itl_p95 kv_usage "
+    "output_lengths preemptions prompt_lengths slo_errors slo_ttft"
+)
 _SGLANG = (
     "arrival_rate completion_rate e2e_p95 generation_tokens itl_p95 kv_usage prefix_hit_ratio "
-    "prompt_length_mean prompt_tokens requests_running requests_waiting ttft_p95"
+    "prompt_length_mean prompt_tokens requests_running requests_waiting slo_ttft ttft_p95"
 )
-_TRITON = "arrival_rate completion_rate kv_usage requests_running requests_waiting"
-_EPP = "gateway_e2e_p95 gateway_error_ratio gateway_request_rate gateway_running"
+_TRITON = "arrival_rate completion_rate kv_usage requests_running requests_waiting slo_errors"
+"""Nobody asked these anything, so there are no ratios and no means."""
+_EPP = (
+    "gateway_e2e_p95 gateway_error_ratio gateway_output_lengths gateway_prompt_lengths "
+    "gateway_request_rate gateway_running gateway_slo_errors gateway_tpot_p95"
+)
 _DCGM = (
     "gpu_dram_active gpu_held gpu_mem_temp gpu_mem_used gpu_pcie_replays gpu_power gpu_sm_clock "
-    "gpu_temp gpu_tensor_active gpu_xid_last node_gpus_present"
+    "gpu_temp gpu_tensor_active gpu_util gpu_xid_last node_gpus_present"
 )
 
 FED: tuple[tuple[str, str, str], ...] = (
@@ -49,9 +56,9 @@ FED: tuple[tuple[str, str, str], ...] = (
     (
         "dynamo/trtllm-doc-example",
         "trtllm",
-        "completion_rate error_ratio",
+        "completion_rate error_ratio slo_errors slo_ttft",
     ),
-    ("dynamo/vllm-doc-example", "vllm", "completion_rate"),
+    ("dynamo/vllm-doc-example", "vllm", "completion_rate error_ratio slo_errors slo_ttft"),
     ("dynamo/sglang-doc-example", "sglang", "generation_tokens prefix_hit_ratio prompt_tokens"),
     ("epp/llm-d-router-llm_d_epp", "gateway", f"{_EPP} pool_kv_usage pool_queue_size"),
     (
@@ -63,7 +70,7 @@ FED: tuple[tuple[str, str, str], ...] = (
     (
         "dcgm-exporter/a100-mig-off-idle-1",
         "dcgm",
-        f"{_DCGM} gpu_util gpu_ecc_uncorrected gpu_row_remap_failure",
+        f"{_DCGM} gpu_ecc_corrected gpu_ecc_uncorrected gpu_row_remap_failure",
     ),
     (
         "dcgm-exporter/readme-blank-values-pod-labels",
@@ -86,7 +93,7 @@ FED: tuple[tuple[str, str, str], ...] = (
         "node_exporter",
         # Its fixture has no file systems, and a kernel that does not say MemAvailable.
         "node_cpu_busy node_cpu_pressure node_disk_io node_io_pressure node_load "
-        "node_memory_pressure node_page_faults",
+        "node_memory_available node_memory_pressure node_page_faults",
     ),
 )
 """Page, the file of signals that reads it, and the signals that must have data there."""

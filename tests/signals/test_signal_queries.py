@@ -41,7 +41,6 @@ EXPECTED: dict[str, Target] = {
     "gpu": Target(Kind.GPU, "GPU-aaaa"),
     "node": NODE,
     "workload": HPA_OWNER,
-    "model": Target(Kind.MODEL, "llama"),
 }
 
 VALUES: dict[tuple[str, str], float] = {
@@ -63,11 +62,21 @@ VALUES: dict[tuple[str, str], float] = {
     ("triton", "error_ratio"): 0.1,
     ("triton", "kv_usage"): 0.6,
     ("triton", "queue_time_p95"): 0.2,
+    ("triton", "e2e_mean"): 6.4,
+    ("triton", "queue_time_mean"): 0.2,
+    ("vllm", "aborts"): 1,
+    ("vllm", "rejections"): 1,
+    ("sglang", "aborts"): 1,
+    ("dynamo", "rejections"): 1,
     ("dynamo", "error_ratio"): 0.1,
     ("ray_serve", "serve_error_ratio"): 0.1,
     ("gateway", "gateway_error_ratio"): 0.1,
     ("gateway", "service_error_ratio"): 0.1,
+    ("dcgm", "gpu_util"): 97,
     ("dcgm", "gpu_power"): 610.5,
+    ("dcgm", "gpu_recovery_action"): 1,
+    ("dcgm", "gpu_temp_margin"): 24,
+    ("dcgm", "gpu_health"): 20,
     ("dcgm", "gpu_throttle_thermal"): 0.5,
     ("dcgm", "gpu_throttle_power_brake"): 0.1,
     ("dcgm", "gpu_row_remap_pending"): 1,
@@ -75,7 +84,19 @@ VALUES: dict[tuple[str, str], float] = {
     ("healer_exporter", "gpu_throttle_thermal"): 0.2,
     ("healer_exporter", "gpu_nvlinks_down"): 1,
     ("healer_exporter", "gpu_pcie_width_ratio"): 0.5,
-    ("healer_exporter", "node_gpus_missing"): 1,
+    ("healer_exporter", "node_gpus_absent"): 1,
+    ("healer_exporter", "gpu_temp_margin"): 24,
+    ("healer_exporter", "gpu_health"): 20,
+    ("healer_exporter", "gpu_sram_worn"): 1,
+    ("healer_exporter", "gpu_pcie_errors"): 2,
+    ("healer_exporter", "gpu_fabric_state"): 2,
+    ("healer_exporter", "node_driver_fault"): 1,
+    ("healer_exporter", "node_cpu_busy"): 0.75,
+    ("healer_exporter", "node_memory_available"): 0.25,
+    ("healer_exporter", "node_disk_free"): 0.1,
+    ("healer_exporter", "node_load"): 1.5,
+    ("healer_exporter", "node_disk_io"): 0.5,
+    ("healer_exporter", "node_cpu_pressure"): 0.1,
     ("kube_state_metrics", "pod_oom_killed"): 1,
     ("kube_state_metrics", "workload_unavailable"): 1,
     ("kube_state_metrics", "workload_hpa_maxed"): 1,
@@ -106,6 +127,8 @@ def _expected_target(signal: Signal, pod: str) -> Target:
     if signal.scope is Kind.SERVICE:
         mesh = signal.name.startswith("service_")
         return Target(Kind.SERVICE, *(("llama", "serving") if mesh else ("pool", "gateway")))
+    if signal.scope is Kind.MODEL:
+        return Target(Kind.MODEL, "llama" if signal.source == "gateway" else "llama-8b")
     return EXPECTED[signal.scope]
 
 
@@ -136,7 +159,8 @@ def test_a_signal_says_what_its_page_holds(signal: Signal, backfilled: Asked) ->
 @pytest.mark.parametrize("variant", made_pages.VARIANTS)
 def test_another_spelling_of_a_page_feeds_the_same_signals(variant: str, backfilled: Asked) -> None:
     source, _ = made_pages.VARIANTS[variant]
-    for signal in (each for each in SIGNALS if each.source == source):
+    newer = {"rejections"} if variant == "vllm-v0" else set()
+    for signal in (s for s in SIGNALS if s.source == source and s.name not in newer):
         value = _row(signal, backfilled, variant)
         assert value == pytest.approx(_row(signal, backfilled, source)), signal.name
 
@@ -146,6 +170,16 @@ def test_every_name_of_a_query_finds_its_signal(scraped: Asked) -> None:
     planned = plan_queries(SIGNALS, scraped.names())
     assert set(map(_id, planned)) == set(map(_id, SIGNALS))
     assert plan_queries(SIGNALS, frozenset()) == ()
+
+
+def test_names_whose_colon_the_clients_escaping_took_are_read(scraped: Asked) -> None:
+    """Asked for OpenMetrics without saying how to escape, the client writes underscores."""
+    query = '{pod="python-client",__name__=~"vllm.*"}'
+    names = {labels["__name__"] for labels in scraped.instant(query).labels}
+    assert "vllm_num_requests_waiting" in names or "vllm:num_requests_waiting" in names
+    for name in ("requests_waiting", "generation_tokens", "ttft_p95"):
+        (signal,) = (s for s in SIGNALS if (s.source, s.name) == ("vllm", name))
+        assert np.isfinite(_row(signal, scraped, "python-client")), names
 
 
 def test_throttle_bits_and_blank_values_are_read_as_meant(backfilled: Asked) -> None:
@@ -173,3 +207,42 @@ def test_the_holder_of_a_gpu_is_the_pod_and_not_its_exporter(backfilled: Asked) 
     frame = to_frame(held, backfilled.instant(held.query), Places.of(TOPOLOGY))
     labels = frame.labels[frame.targets.index(Target(Kind.GPU, "GPU-aaaa"))]
     assert (labels["exported_pod"], labels["pod"]) == ("vllm-0", "dcgm-exporter-x")
+
+
+SLO = ("slo_errors", "slo_ttft", "gateway_slo_errors", "service_slo_errors")
+
+
+@pytest.mark.parametrize("signal", [s for s in SIGNALS if s.name in SLO], ids=_id)
+def test_error_budgets_are_counted_in_every_window(signal: Signal, backfilled: Asked) -> None:
+    """Twelve minutes of history: the short windows hold their length of it, the long ones all."""
+    frame = to_frame(signal, backfilled.instant(signal.query), Places.of(TOPOLOGY))
+    target = _expected_target(signal, signal.source)
+    counted = {
+        (labels["window"], labels["part"]): float(row[-1])
+        for (found, row), labels in zip(frame.rows(), frame.labels, strict=True)
+        if found == target
+    }
+    for window, seconds in (("5m", 300), ("30m", 720), ("1h", 720), ("6h", 720)):
+        total = counted[window, "total"]
+        assert total == pytest.approx(10 * seconds, rel=0.12), window
+        if signal.name != "slo_ttft":
+            assert counted[window, "bad"] / total == pytest.approx(0.1, rel=0.02)
+        elif signal.source in ("vllm", "ray_serve"):
+            assert counted[window, "good"] == pytest.approx(total)
+
+
+LENGTHS = [s for s in SIGNALS if s.name.endswith(("prompt_lengths", "output_lengths"))]
+
+
+@pytest.mark.parametrize("signal", LENGTHS, ids=_id)
+def test_lengths_come_as_cumulative_buckets(signal: Signal, backfilled: Asked) -> None:
+    frame = to_frame(signal, backfilled.instant(signal.query), Places.of(TOPOLOGY))
+    buckets = sorted(
+        (float(labels["le"]), float(row[-1]))
+        for (_, row), labels in zip(frame.rows(), frame.labels, strict=True)
+    )
+    counts = [count for _, count in buckets]
+    assert buckets[-1][0] == float("inf")
+    assert counts == sorted(counts)
+    replicas = sum(source == signal.source for source, _ in made_pages.VARIANTS.values()) + 1
+    assert counts[-1] == pytest.approx(6000 * replicas, rel=0.05)

@@ -47,11 +47,12 @@ def test_each_signal_gets_its_detectors_with_its_options():
     seasonal = dict(detectors.by_signal["ttft_p95"])["seasonal"]
     assert seasonal.page_per_day == 0.05
     assert "kv_usage" not in detectors.by_signal
-    assert {name for name, _ in detectors.joint} == {"isolation_forest", "stall"}
+    joint = {"isolation_forest", "stall", "absence", "peers", "burn_rate"}
+    assert {name for name, _ in detectors.joint} == joint
 
 
 def test_disabled_detectors_do_not_run():
-    detectors = made(disabled=("seasonal", "stall"))
+    detectors = made(disabled=("seasonal", "stall", "absence", "peers", "burn_rate"))
     assert {name for name, _, _ in detectors.each()} == {"threshold", "isolation_forest"}
 
 
@@ -82,7 +83,7 @@ def test_findings_come_with_what_still_learns():
     findings, problems, learning = detect(snapshot(95.0), made(), {})
     assert [f.signal for f in findings] == ["gpu_temp", "gpu_temp"]
     assert not problems
-    assert learning == ("seasonal of ttft_p95", "isolation_forest")
+    assert learning == ("seasonal of ttft_p95", "isolation_forest", "absence")
 
 
 def test_one_detector_that_raises_is_a_problem_and_the_rest_goes_on():
