@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import servers
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -17,3 +19,11 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}: set HEALER_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A genuine PostgreSQL; `servers.new_database` makes an empty database on it."""
+    servers.need("postgres", "initdb")
+    with servers.run_postgres() as url:
+        yield url

@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from healer.adapters.routing import Routing
 from healer.errors import HealerError, Temporary
-from healer.model.incident import Severity
 from healer.model.message import Delivery, DeliveryResult, Notice, Occasion, Parcel
 from healer.model.snapshot import Problem
 from healer.notifiers import shrink
 from healer.ports import Clock, Notifier, Post, Store
-from healer.settings import Channel
+from healer.settings import Channel, NotifySettings
 
 MINUTE = timedelta(minutes=1)
 FOLD_AT = 6
@@ -37,9 +37,11 @@ MOST_KNOWN = 20_000
 DIGEST = "digest|"
 NEVER = datetime.min.replace(tzinfo=UTC)
 
-_GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+_NOT_SENT = frozenset(d.value for d in (Delivery.FOLDED, Delivery.HELD, Delivery.CALLED_OFF))
 _ALONE = (Occasion.PROPOSED, Occasion.ESCALATED)
-"""Never folded: somebody has to answer."""
+"""Not folded: somebody has to answer."""
+MOST_ALONE = 10
+"""As long as there are no more of them: nobody reads a hundred calls for help one by one."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,6 @@ class _Lane:
 
     notifier: Notifier
     per_minute: int
-    min_severity: Severity
     sent: deque[datetime] = field(default_factory=deque)
     paused_until: datetime = NEVER
     digest_after: datetime = NEVER
@@ -71,11 +72,17 @@ class Outbox:
         clock: Clock,
         channels: Mapping[str, Channel] | None = None,
         counted: Callable[[str, str], None] = lambda _channel, _result: None,
+        notify: NotifySettings | None = None,
     ) -> None:
         """channels: settings by channel name, for pace and severity; defaults where absent.
 
-        counted: told (channel, result) of each attempt.
+        counted: told (channel, result) of each attempt. notify: for the order of escalation;
+        its channels count where `channels` is not given.
+        Raises BadInput for settings that make no sense together.
         """
+        given = notify or NotifySettings(channels=dict(channels or {}))
+        channels = channels or given.channels
+        self._routing = Routing(store, given)
         self._store, self._post, self._clock, self._counted = store, post, clock, counted
         known = channels or {}
         self._lanes = {
@@ -100,11 +107,11 @@ class Outbox:
         for name, lane in self._lanes.items():
             for notice in notices:
                 place = (name, notice.key)
-                wanted = _GRAVITY[notice.severity] >= _GRAVITY[lane.min_severity]
-                if not wanted or place in self._known:
+                if place in self._known or not self._routing.wants(name, notice):
                     continue
                 try:
-                    body = lane.notifier.render(notice)
+                    linked = self._routing.linked(name, notice, self._clock.now())
+                    body = lane.notifier.render(linked)
                 except Exception as error:  # noqa: BLE001  a plugin that raises stops nobody else
                     said = f"{type(error).__name__}: {error}"
                     problems.append(Problem(f"notifier.{name}", said, self._clock.now()))
@@ -125,7 +132,7 @@ class Outbox:
         now = self._clock.now()
         if now < lane.paused_until or lane.room(now) <= 0:
             return 0
-        due = self._store.due(name, now, limit=MOST_DUE)
+        due = self._ripe(name, self._store.due(name, now, limit=MOST_DUE), now)
         delivered = 0
         for parcel in self._fold(name, lane, due):
             if lane.room(self._clock.now()) <= 0:
@@ -136,9 +143,37 @@ class Outbox:
                 break
         return delivered
 
+    def _ripe(self, name: str, due: Sequence[Parcel], now: datetime) -> tuple[Parcel, ...]:
+        """`due` without what is to wait, and without what nobody needs to hear any more."""
+        ripe = []
+        for parcel in due:
+            occasion = _occasion(parcel)
+            incident = self._store.incident(parcel.incident_id) if occasion else None
+            if incident is None or occasion is None:
+                ripe.append(parcel)
+                continue
+            reason = self._routing.called_off(name, occasion, incident, parcel, now)
+            until = self._routing.held_until(name, parcel, incident)
+            if reason:
+                self._put_by(name, parcel, DeliveryResult(Delivery.CALLED_OFF, detail=reason), None)
+            elif until is not None and until > now:
+                held = DeliveryResult(Delivery.HELD, detail=f"until {until:%m-%d %H:%M %z}")
+                self._put_by(name, parcel, held, until)
+            else:
+                ripe.append(parcel)
+        return tuple(ripe)
+
+    def _put_by(
+        self, name: str, parcel: Parcel, result: DeliveryResult, until: datetime | None
+    ) -> None:
+        self._store.settle(parcel.id, result, self._clock.now(), until)
+        self._counted(name, result.delivery.value)
+
     def _fold(self, name: str, lane: _Lane, due: Sequence[Parcel]) -> tuple[Parcel, ...]:
         """What to send now, one by one: all of `due`, or those that stand alone and a digest."""
-        alone = tuple(p for p in due if p.notice_key.startswith(DIGEST) or _occasion(p) in _ALONE)
+        asking = [p for p in due if _occasion(p) in _ALONE]
+        few = asking if len(asking) <= MOST_ALONE else []
+        alone = (*(p for p in due if p.notice_key.startswith(DIGEST)), *few)
         apart = {p.id for p in alone}
         rest = tuple(p for p in due if p.id not in apart)
         if len(rest) < min(FOLD_AT, max(2, lane.per_minute)):
@@ -164,7 +199,9 @@ class Outbox:
             incident = self._store.incident(parcel.incident_id)
             occasion = _occasion(parcel)
             if incident is not None and occasion is not None:
-                newest[incident.id] = Notice(occasion, incident, parcel.created_at)
+                newest[incident.id] = Notice(
+                    occasion, incident, parcel.created_at, url=self._routing.pages()
+                )
         try:
             return lane.notifier.digest(tuple(newest.values()), now) if newest else None
         except Exception as error:  # noqa: BLE001  then each message goes by itself
@@ -244,13 +281,13 @@ class Outbox:
         for row in reversed(self._store.deliveries(limit=200)):
             found = self._lanes.get(row["channel"])
             moment = datetime.fromisoformat(row["updated_at"])
-            if found is not None and row["tries"] and row["result"] != Delivery.FOLDED.value:
+            if found is not None and row["tries"] and row["result"] not in _NOT_SENT:
                 found.sent.append(min(moment, now))
         self._remembered = True
 
 
 def _lane(notifier: Notifier, channel: Channel) -> _Lane:
-    return _Lane(notifier, channel.per_minute, Severity(channel.min_severity))
+    return _Lane(notifier, channel.per_minute)
 
 
 def _occasion(parcel: Parcel) -> Occasion | None:

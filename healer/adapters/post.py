@@ -1,4 +1,4 @@
-"""Sends chat messages over HTTPS, and lets no token into an error or a log."""
+"""Sends chat messages over HTTPS, and mails over SMTP; lets no token into an error or a log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from healer.adapters.mail import PORTS, send_mail
 from healer.errors import Temporary
 from healer.ports import PostRequest
 
@@ -23,6 +24,9 @@ class RequestsPost:
 
     def send(self, request: PostRequest) -> tuple[int, str]:
         """Status and body of the answer. Raises Temporary when none came."""
+        if urlsplit(request.url).scheme in PORTS:
+            status, said = send_mail(request, self._timeout[1])
+            return status, blot(said, request)
         try:
             with self._session.post(
                 request.url,

@@ -8,7 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from healer import __version__
 from healer.model.incident import Phase
+from healer.model.intent import State
 from healer.model.report import Report
+from healer.model.verdict import Decision
 
 
 class Telemetry:
@@ -43,6 +45,12 @@ class Telemetry:
             "healer_intents_total",
             "Intents that entered a state.",
             ["remediation", "state"],
+            registry=registry,
+        )
+        self._refusals = Counter(
+            "healer_refusals_total",
+            "Plans denied for good, by the guard that said no.",
+            ["remediation", "guard"],
             registry=registry,
         )
         self._problems = Counter(
@@ -83,6 +91,10 @@ class Telemetry:
                 self._incidents.labels(phase.value).set(phases.get(phase, 0))
         for intent in report.intents:
             self._intents.labels(intent.plan.remediation, intent.state.value).inc()
+            if intent.state is State.ABORTED:
+                for verdict in intent.verdicts:
+                    if verdict.decision is Decision.DENY:
+                        self._refusals.labels(intent.plan.remediation, verdict.guard).inc()
         for problem in report.problems:
             self._problems.labels(problem.where.split(".")[0]).inc()
 

@@ -59,7 +59,10 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form) 
     if form is Form.JSON:
         sys.stdout.write(json.dumps(list(rows), ensure_ascii=False, indent=2) + "\n")
     elif form is Form.YAML:
-        sys.stdout.write(yaml.safe_dump(list(rows), allow_unicode=True, sort_keys=False))
+        # Through JSON, for YAML's safe writer knows no subclass of str, which databases name
+        # their columns with.
+        plain = json.loads(json.dumps(list(rows), ensure_ascii=False))
+        sys.stdout.write(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
     else:
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:

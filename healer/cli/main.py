@@ -5,18 +5,35 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from enum import StrEnum
+from typing import Annotated
 
 import typer
+import yaml
 
 from healer import __version__
 from healer.adapters.clocks import SystemClock
 from healer.adapters.store import open_store
-from healer.cli import check, demo, detect, exporter, lab, localize, notify, records, rules, run
-from healer.cli.common import ConfigOption, settings_of
+from healer.cli import (
+    attention,
+    check,
+    config,
+    db,
+    demo,
+    detect,
+    exporter,
+    lab,
+    localize,
+    notify,
+    records,
+    rules,
+    run,
+    signals,
+)
 from healer.server import create_app
 from healer.server.deps import Health, ServerDeps
+from healer.server.reference import render_reference
 from healer.settings import ServerSettings
-from healer.values import dump
 
 app = typer.Typer(
     name="healer",
@@ -32,28 +49,40 @@ app.command()(detect.detect)
 app.command()(localize.localize)
 app.command()(records.approve)
 app.command()(records.reject)
+app.command()(attention.take)
+app.command()(attention.mute)
 app.add_typer(records.incidents, name="incidents")
 app.add_typer(records.audit, name="audit")
 app.add_typer(lab.lab, name="lab")
 app.add_typer(rules.rules, name="rules")
+app.add_typer(signals.signals, name="signals")
 app.add_typer(notify.notify, name="notify")
 
-config = typer.Typer(no_args_is_help=True, help="The settings in force.")
-app.add_typer(config, name="config")
+app.add_typer(config.config, name="config")
+app.add_typer(db.db, name="db")
 
 
-@config.command("show")
-def show_config(config: ConfigOption = None) -> None:
-    """Print every setting as it is in force; secrets are only ever file names."""
-    sys.stdout.write(json.dumps(dump(settings_of(config)), indent=2, ensure_ascii=False) + "\n")
+class DocumentForm(StrEnum):
+    JSON = "json"
+    YAML = "yaml"
+    MARKDOWN = "markdown"
 
 
 @app.command()
-def openapi() -> None:
+def openapi(
+    output: Annotated[DocumentForm, typer.Option("--output", "-o", help="How to print.")] = (
+        DocumentForm.JSON
+    ),
+) -> None:
     """Print the OpenAPI document of the report API."""
     deps = ServerDeps(open_store("sqlite://"), ServerSettings(), SystemClock(), Health)
     document = create_app(deps).openapi()
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    if output is DocumentForm.MARKDOWN:
+        sys.stdout.write(render_reference(document))
+    elif output is DocumentForm.YAML:
+        sys.stdout.write(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+    else:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 
 from healer.adapters.channels import open_notifiers
 from healer.adapters.post import RequestsPost
-from healer.cli.common import ConfigOption, settings_of, store_of
+from healer.cli.common import ConfigOption, Form, FormOption, settings_of, show, store_of
 from healer.errors import BadInput, Permanent
 from healer.model.incident import Incident, Phase, Severity
 from healer.model.message import Delivery, Notice, Occasion
@@ -63,6 +63,25 @@ def preview(
     for name in [channel] if channel else list(settings.notify.channels):
         body = _notifier(settings, name).render(notice)
         sys.stdout.write(f"--- {name}, {len(body.encode())} bytes\n{_readable(body)}\n")
+
+
+@notify.command("log")
+def show_log(
+    config: ConfigOption = None,
+    output: FormOption = Form.TABLE,
+    incident: Annotated[str, typer.Option(help="Only about this incident.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+) -> None:
+    """What became of each message, newest first, with the provider's own answer."""
+    rows = [dict(row) for row in store_of(config).deliveries(incident_id=incident, limit=limit)]
+    for row in rows:
+        row["about"] = row["notice_key"].split("|")[1] if "|" in row["notice_key"] else ""
+        del row["body"]
+    show(
+        rows,
+        ("updated_at", "channel", "incident_id", "about", "result", "code", "tries", "detail"),
+        output,
+    )
 
 
 def _notifier(settings: Settings, channel: str) -> Notifier:

@@ -5,16 +5,29 @@ from __future__ import annotations
 import getpass
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from healer.cli.common import ConfigOption, Form, FormOption, show, store_of
+from healer.adapters.pdf import print_pdf
+from healer.cli.common import (
+    ConfigOption,
+    Form,
+    FormOption,
+    settings_of,
+    show,
+    store_of,
+    write,
+)
 from healer.errors import BadInput, Permanent
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
 from healer.model.intent import State
+from healer.server import render_report_html, render_report_md
 from healer.values import dump
+from healer.wording import LANGUAGES
 
 incidents = typer.Typer(no_args_is_help=True, help="What happened and what was done.")
 audit = typer.Typer(no_args_is_help=True, help="The hash-chained record.")
@@ -45,6 +58,49 @@ def show_incident(
     intents = [dump(i) for i in store.intents(incident_id=incident_id)]
     form = Form.YAML if output is Form.TABLE else output
     show([dump(found) | {"intents": intents}], (), form)
+
+
+class ReportForm(StrEnum):
+    MD = "md"
+    HTML = "html"
+    PDF = "pdf"
+
+
+@incidents.command("report")
+def report(
+    incident_id: str,
+    form: Annotated[ReportForm, typer.Option(help="pdf needs a Chromium on PATH.")] = ReportForm.MD,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File; standard output if absent.")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    config: ConfigOption = None,
+) -> None:
+    """The post-incident report, filled from the record; blanks are marked for people."""
+    if lang not in LANGUAGES:
+        raise BadInput("expected en or zh", path="--lang", value=lang)
+    if form is ReportForm.PDF and out is None:
+        raise BadInput("expected a file to write the PDF to", path="--out")
+    settings, store = settings_of(config), store_of(config)
+    found = store.incident(incident_id)
+    if found is None:
+        raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
+    made = (
+        found,
+        store.intents(incident_id=incident_id),
+        [entry for _, entry in store.audit(incident_id=incident_id, limit=5000)],
+    )
+    zone = settings.notify.timezone
+    if form is ReportForm.MD:
+        text = render_report_md(*made, language=lang, zone=zone)
+    else:
+        text = render_report_html(*made, language=lang, zone=zone)
+    if out is None:
+        sys.stdout.write(text)
+    elif form is ReportForm.PDF:
+        print_pdf(text, out)
+    else:
+        write(out, text)
 
 
 @audit.command("verify")

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 
-import requests
-
 from healer.adapters.clocks import SteppedClock
 from healer.adapters.kubernetes import connect
 from healer.app import App, open_world
 from healer.lab.lab import Lab
-from healer.lab.mount import MountedAdapter, MountedPool
+from healer.lab.mount import MountedPool, MountedSession
 from healer.lab.scenario import Scenario
 from healer.model.report import Report
 from healer.settings import (
@@ -76,9 +74,7 @@ class Simulation:
         self.clock = SteppedClock(self.lab.now)
         session = api = None
         if self.settings.prometheus.url == MOUNTED:
-            session = requests.Session()
-            session.trust_env = False  # there is no network, hence no proxy to look for
-            session.mount(MOUNTED, MountedAdapter(self.lab.prometheus))
+            session = MountedSession(self.lab.prometheus)
             api = connect(self.settings.kubernetes)
             setattr(api.rest_client, "pool_manager", MountedPool(self.lab.kubernetes))  # noqa: B010
         world = open_world(self.settings, self.clock, session, api)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -29,6 +30,8 @@ class Notice:
     at: datetime
     intents: tuple[Intent, ...] = ()
     url: str = ""
+    links: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What a reader may do about it → the signed link that does it: answer, take, mute."""
 
     @property
     def severity(self) -> Severity:
@@ -69,6 +72,10 @@ class Delivery(StrEnum):
     """Shrink and send again."""
     FOLDED = "folded"
     """Told by a digest in its place, which is a parcel of its own."""
+    HELD = "held"
+    """Waits for the end of quiet hours, or for its turn in an escalation."""
+    CALLED_OFF = "called_off"
+    """Not sent: somebody has taken the incident, it is over, or it is muted."""
 
 
 @dataclass(frozen=True, slots=True)

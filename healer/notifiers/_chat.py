@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from healer.errors import BadInput
-from healer.model.message import Delivery, DeliveryResult
+from healer.model.message import Delivery, DeliveryResult, Notice
+from healer.notifiers._markup import Markup, harmless
+from healer.notifiers._message import headline, lines
+from healer.notifiers._template import fill
 from healer.ports import Notifier
 from healer.wording import LANGUAGES
 
@@ -30,6 +33,7 @@ class Class:
 class Chat(Notifier):
     """Credentials come from the settings' files; a notifier never reads one."""
 
+    schemes: ClassVar[tuple[str, ...]] = ("http", "https")
     url: str
     """The robot's webhook URL. A secret."""
     secret: str = ""
@@ -38,16 +42,37 @@ class Chat(Notifier):
     """en or zh."""
     zone: str = "UTC"
     """IANA time zone of the times in messages; the offset is always printed."""
+    templates: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """`OCCASION` → the text of a template of the reader's own, in place of ours."""
 
     def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("https", "http"):
-            raise BadInput("expected an http or https URL", path="url")
+        if urlsplit(self.url).scheme not in self.schemes:
+            known = " or ".join(self.schemes)
+            raise BadInput(f"expected an {known} URL", path="url")
         if self.language not in LANGUAGES:
             raise BadInput("expected en or zh", path="language", value=self.language)
         try:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise BadInput("expected an IANA time zone", path="zone", value=self.zone) from error
+
+    def title(self, notice: Notice) -> str:
+        """The one line that a phone shows before it is unlocked."""
+        return headline(notice, self.language)
+
+    def said(self, notice: Notice, markup: Markup) -> tuple[str, ...]:
+        """The message without title and links: the reader's own template, or ours.
+
+        A template that cannot be filled in loses no message: our own words stand in, and say why.
+        """
+        own = self.templates.get(notice.occasion.value)
+        if own is None:
+            return lines(notice, markup, self.language, self.zone)
+        try:
+            return fill(own, notice, markup, self.language, self.zone)
+        except BadInput as error:
+            ours = lines(notice, markup, self.language, self.zone)
+            return (*ours, harmless(f"template {notice.occasion}: {error}"))
 
 
 def secret_parts(url: str, *more: str) -> tuple[str, ...]:

@@ -46,14 +46,32 @@ def lines(notice: Notice, markup: Markup, language: str, zone: str) -> tuple[str
         return tuple(found)
     found += _why(incident, markup, language)
     for intent in notice.intents:
-        found += _done(intent, markup, language, place)
+        found += _done(intent, markup, language, place, by_link="answer" in notice.links)
     return tuple(found)
 
 
+def waits(notice: Notice) -> bool:
+    """Whether a plan in it waits for a person's answer."""
+    return any(i.state is State.PLANNED and i.expires_at is not None for i in notice.intents)
+
+
+def doors(notice: Notice, language: str) -> tuple[tuple[str, str], ...]:
+    """(what it does, URL) of every link a message offers, the most wanted first."""
+    found = [("chat.details", notice.url)] if notice.url else []
+    if "answer" in notice.links:
+        found.insert(0, ("chat.decide", notice.links["answer"]))
+    elif notice.url and waits(notice):
+        found = [("chat.decide", notice.url)]
+    found += [
+        (f"chat.{each}", notice.links[each]) for each in ("take", "mute") if each in notice.links
+    ]
+    return tuple((say(key, language), url) for key, url in found)
+
+
 def link(notice: Notice, markup: Markup, language: str) -> tuple[str, ...]:
-    if not notice.url:
-        return ()
-    return (markup.link.format(say("chat.details", language), notice.url),)
+    """The doors as one line, which is kept however much is cut."""
+    found = [markup.link.format(title, url) for title, url in doors(notice, language)]
+    return (" · ".join(found),) if found else ()
 
 
 def digest_headline(notices: Sequence[Notice], language: str) -> str:
@@ -80,22 +98,24 @@ def digest_lines(notices: Sequence[Notice], markup: Markup, language: str) -> tu
         notices,
         key=lambda n: (
             n.occasion is Occasion.RESOLVED,
+            n.occasion not in (Occasion.PROPOSED, Occasion.ESCALATED),
             gravity[n.severity],
             -n.incident.opened_at.timestamp(),
         ),
     )
     for notice in ranked[:MOST_IN_DIGEST]:
         leader = notice.incident.diagnosis.leader if notice.incident.diagnosis else None
-        cause = f": {_cause(leader, language)}" if leader else ""
+        cause = f": {cause_of(leader, language)}" if leader else ""
         title = harmless(notice.incident.title, 100)
         found.append(markup.bullet.format(f"{SIGNS[notice.occasion]} {title}{cause}"))
     return tuple(found)
 
 
-def digest_rest(notices: Sequence[Notice], language: str) -> tuple[str, ...]:
-    """How many incidents a digest does not name; said even where lines are cut."""
+def digest_rest(notices: Sequence[Notice], markup: Markup, language: str) -> tuple[str, ...]:
+    """How many incidents a digest does not name, and where they are; kept where lines are cut."""
     left = len(notices) - MOST_IN_DIGEST
-    return (say("chat.more", language, n=left),) if left > 0 else ()
+    more = (say("chat.more", language, n=left),) if left > 0 else ()
+    return (*more, *link(notices[0], markup, language)) if notices else more
 
 
 def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Iterator[str]:
@@ -119,7 +139,7 @@ def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Ite
             yield _fact("chat.fixed_by", harmless(incident.resolution), markup, language)
         leader = incident.diagnosis.leader if incident.diagnosis else None
         if leader is not None:
-            yield _fact("chat.cause", _cause(leader, language), markup, language)
+            yield _fact("chat.cause", cause_of(leader, language), markup, language)
         return
     yield _fact(
         "chat.since", f"{when} ({say('chat.for', language, span=lasted)})", markup, language
@@ -139,20 +159,24 @@ def _why(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
         return
     leader = diagnosis.leader
     percent = say("chat.confidence", language, percent=round(leader.confidence * 100))
-    said = f"{markup.bold.format(_cause(leader, language))} ({percent})"
+    said = f"{markup.bold.format(cause_of(leader, language))} ({percent})"
     yield _fact("chat.cause", said, markup, language)
     for term in sorted(leader.evidence_for, key=lambda t: -t.weight)[:MOST_EVIDENCE]:
         yield markup.bullet.format(harmless(term.seen or term.asked))
     against = sorted(leader.evidence_against, key=lambda t: t.weight)[:1]
     for term in against:
-        yield _fact("chat.but", harmless(term.seen or term.asked), markup, language)
+        # A bare "none" against a cause says nothing without what was asked.
+        said = f"{term.asked}: {term.seen}" if term.asked and term.seen else term.seen or term.asked
+        yield _fact("chat.but", harmless(said), markup, language)
     if diagnosis.abstained:
         yield _fact("chat.undecided", harmless(diagnosis.abstained), markup, language)
     if diagnosis.would_decide:
         yield _fact("chat.would_decide", harmless(diagnosis.would_decide), markup, language)
 
 
-def _done(intent: Intent, markup: Markup, language: str, place: ZoneInfo) -> Iterator[str]:
+def _done(
+    intent: Intent, markup: Markup, language: str, place: ZoneInfo, *, by_link: bool
+) -> Iterator[str]:
     plan = intent.plan
     what = name("remediation", plan.remediation, language)
     target = markup.code.format(harmless(str(plan.target), 120))
@@ -176,15 +200,15 @@ def _done(intent: Intent, markup: Markup, language: str, place: ZoneInfo) -> Ite
         yield _fact(
             "chat.guards", f"{harmless(verdict.guard)}: {said} ({reasons})", markup, language
         )
-    if intent.state is State.PLANNED:
+    if intent.state is State.PLANNED and not by_link:
         yield _fact(
             "chat.approve", markup.code.format(f"healer approve {intent.id}"), markup, language
         )
         yield _fact(
             "chat.reject", markup.code.format(f"healer reject {intent.id}"), markup, language
         )
-        if intent.expires_at is not None:
-            yield _fact("chat.until", _at(intent.expires_at, place), markup, language)
+    if intent.state is State.PLANNED and intent.expires_at is not None:
+        yield _fact("chat.until", _at(intent.expires_at, place), markup, language)
 
 
 def _fact(key: str, value: str, markup: Markup, language: str) -> str:
@@ -192,7 +216,7 @@ def _fact(key: str, value: str, markup: Markup, language: str) -> str:
     return f"{markup.bold.format(say(key, language))}{colon}{value}".rstrip()
 
 
-def _cause(leader: Hypothesis, language: str) -> str:
+def cause_of(leader: Hypothesis, language: str) -> str:
     title = (leader.title_zh if language == "zh" else "") or leader.title or leader.cause
     return harmless(title)
 

@@ -25,9 +25,9 @@ from healer.notifiers._message import (
     digest_headline,
     digest_lines,
     digest_rest,
-    headline,
-    lines,
+    doors,
     link,
+    waits,
 )
 from healer.ports import PostRequest
 from healer.wording import say
@@ -68,21 +68,26 @@ class DingTalk(Chat):
     """Mentioned when somebody is needed: a plan waits, or an incident was escalated."""
     at_user_ids: tuple[str, ...] = ()
     at_all: bool = False
+    cards: bool = True
+    """Whether a plan that waits comes as a card with buttons (actionCard). Where people are to be
+    mentioned it is a text with links all the same: a card mentions nobody."""
     most_bytes: int = MOST_BYTES
 
     def render(self, notice: Notice) -> str:
-        body = lines(notice, DINGTALK, self.language, self.zone)
+        body = self.said(notice, DINGTALK)
         at = self._mentions(notice)
-        ending = [*link(notice, DINGTALK, self.language)]
+        buttons = doors(notice, self.language) if self.cards and not at and waits(notice) else ()
+        ending = [] if buttons else [*link(notice, DINGTALK, self.language)]
         if at:
             # A mention counts only where the text itself names it, too.
             names = [*at.get("atMobiles", ()), *at.get("atUserIds", ())]
             ending.append(" ".join(f"@{each}" for each in names))
-        return self._body(headline(notice, self.language), body, [e for e in ending if e], at)
+        title = self.title(notice)
+        return self._body(title, body, [e for e in ending if e], at, buttons)
 
     def digest(self, notices: Sequence[Notice], now: datetime) -> str:
         body = digest_lines(notices, DINGTALK, self.language)
-        rest = list(digest_rest(notices, self.language))
+        rest = list(digest_rest(notices, DINGTALK, self.language))
         return self._body(digest_headline(notices, self.language), body, rest, {})
 
     def request(self, body: str, now: datetime) -> PostRequest:
@@ -97,7 +102,14 @@ class DingTalk(Chat):
     def classify(self, status: int, body: str) -> DeliveryResult:
         return classify(status, body, CODES, "errcode", "errmsg")
 
-    def _body(self, title: str, body: Sequence[str], ending: list[str], at: dict[str, Any]) -> str:
+    def _body(
+        self,
+        title: str,
+        body: Sequence[str],
+        ending: list[str],
+        at: dict[str, Any],
+        buttons: Sequence[tuple[str, str]] = (),
+    ) -> str:
         if self.keyword and self.keyword not in title:
             ending = [*ending, self.keyword]
         tail = say("chat.more_lines", self.language)
@@ -105,13 +117,11 @@ class DingTalk(Chat):
             # JSON escapes cost bytes that the text does not show: measure what is really sent.
             text = fit([DINGTALK.heading.format(title), *body], room, tail, ending)
             text = text.replace("\n", "\n\n")
-            payload = {"msgtype": "markdown", "markdown": {"title": title, "text": text}}
+            payload = _card(title, text, buttons) if buttons else _markdown(title, text)
             made = compact(payload | ({"at": at} if at else {}))
             if size(made) <= self.most_bytes:
                 return made
-        return compact(
-            {"msgtype": "markdown", "markdown": {"title": "Healer", "text": cut(title, 500)}}
-        )
+        return compact(_markdown("Healer", cut(title, 500)))
 
     def _mentions(self, notice: Notice) -> dict[str, Any]:
         if not _needs_somebody(notice):
@@ -124,6 +134,17 @@ class DingTalk(Chat):
         if self.at_all:
             at["isAtAll"] = True
         return at
+
+
+def _markdown(title: str, text: str) -> dict[str, Any]:
+    return {"msgtype": "markdown", "markdown": {"title": title, "text": text}}
+
+
+def _card(title: str, text: str, buttons: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Buttons one below the other: side by side their words are cut on a phone."""
+    shown = [{"title": label, "actionURL": url} for label, url in buttons]
+    card = {"title": title, "text": text, "btnOrientation": "0", "btns": shown}
+    return {"msgtype": "actionCard", "actionCard": card}
 
 
 def _needs_somebody(notice: Notice) -> bool:

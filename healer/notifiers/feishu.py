@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from healer.model.incident import Severity
 from healer.model.message import Delivery, DeliveryResult, Notice, Occasion
@@ -22,9 +23,7 @@ from healer.notifiers._message import (
     digest_headline,
     digest_lines,
     digest_rest,
-    headline,
-    lines,
-    link,
+    doors,
 )
 from healer.ports import PostRequest
 from healer.wording import say
@@ -52,17 +51,14 @@ class Feishu(Chat):
     """Put into every message, for bots that demand one."""
 
     def render(self, notice: Notice) -> str:
-        body = [
-            *lines(notice, LARK, self.language, self.zone),
-        ]
-        colour = _colour(notice)
+        body = self.said(notice, LARK)
         return self._card(
-            headline(notice, self.language), body, link(notice, LARK, self.language), colour
+            self.title(notice), body, (), _colour(notice), doors(notice, self.language)
         )
 
     def digest(self, notices: Sequence[Notice], now: datetime) -> str:
         body = digest_lines(notices, LARK, self.language)
-        rest = digest_rest(notices, self.language)
+        rest = digest_rest(notices, LARK, self.language)
         return self._card(digest_headline(notices, self.language), body, rest, "orange")
 
     def request(self, body: str, now: datetime) -> PostRequest:
@@ -76,7 +72,14 @@ class Feishu(Chat):
     def classify(self, status: int, body: str) -> DeliveryResult:
         return classify(status, body, CODES, "code", "msg")
 
-    def _card(self, title: str, body: Sequence[str], ending: Sequence[str], colour: str) -> str:
+    def _card(
+        self,
+        title: str,
+        body: Sequence[str],
+        ending: Sequence[str],
+        colour: str,
+        buttons: Sequence[tuple[str, str]] = (),
+    ) -> str:
         keep = [*ending, *([self.keyword] if self.keyword and self.keyword not in title else [])]
         made, room = "", MOST_BYTES - _SPARE
         while not made or (size(made) > MOST_BYTES - _SPARE and room > 500):
@@ -90,7 +93,7 @@ class Feishu(Chat):
                             "template": colour,
                             "title": {"tag": "plain_text", "content": title},
                         },
-                        "elements": [{"tag": "markdown", "content": text}],
+                        "elements": [{"tag": "markdown", "content": text}, *_buttons(buttons)],
                     },
                 }
             )
@@ -102,6 +105,21 @@ def sign(secret: str, stamp_s: int) -> str:
     """HMAC-SHA256 with `timestamp\\nsecret` as the key, over nothing; base64."""
     key = f"{stamp_s}\n{secret}".encode()
     return base64.b64encode(hmac.new(key, b"", hashlib.sha256).digest()).decode()
+
+
+def _buttons(doors: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    if not doors:
+        return []
+    shown = [
+        {
+            "tag": "button",
+            "text": {"tag": "plain_text", "content": label},
+            "type": "default" if number else "primary",
+            "url": url,
+        }
+        for number, (label, url) in enumerate(doors)
+    ]
+    return [{"tag": "action", "actions": shown}]
 
 
 def _colour(notice: Notice) -> str:

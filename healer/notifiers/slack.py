@@ -17,8 +17,6 @@ from healer.notifiers._message import (
     digest_headline,
     digest_lines,
     digest_rest,
-    headline,
-    lines,
     link,
 )
 from healer.ports import PostRequest
@@ -48,13 +46,13 @@ class Slack(Chat):
     """Options of one webhook."""
 
     def render(self, notice: Notice) -> str:
-        body = lines(notice, SLACK, self.language, self.zone)
-        title = headline(notice, self.language)
+        body = self.said(notice, SLACK)
+        title = self.title(notice)
         return self._body(title, body, link(notice, SLACK, self.language))
 
     def digest(self, notices: Sequence[Notice], now: datetime) -> str:
         body = digest_lines(notices, SLACK, self.language)
-        rest = digest_rest(notices, self.language)
+        rest = digest_rest(notices, SLACK, self.language)
         return self._body(digest_headline(notices, self.language), body, rest)
 
     def request(self, body: str, now: datetime) -> PostRequest:

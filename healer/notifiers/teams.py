@@ -16,7 +16,7 @@ from healer.model.message import Delivery, DeliveryResult, Notice, Occasion
 from healer.notifiers._chat import Chat, compact, secret_parts
 from healer.notifiers._fit import fit, size
 from healer.notifiers._markup import TEAMS
-from healer.notifiers._message import digest_headline, digest_lines, digest_rest, headline, lines
+from healer.notifiers._message import digest_headline, digest_lines, digest_rest, doors
 from healer.ports import PostRequest
 from healer.wording import say
 
@@ -29,15 +29,15 @@ class Teams(Chat):
     """Options of one workflow."""
 
     def render(self, notice: Notice) -> str:
-        body = lines(notice, TEAMS, self.language, self.zone)
+        body = self.said(notice, TEAMS)
         colour = "attention" if notice.severity is Severity.CRITICAL else "warning"
         colour = "good" if notice.occasion is Occasion.RESOLVED else colour
-        return self._card(headline(notice, self.language), body, (), colour, notice.url)
+        return self._card(self.title(notice), body, (), colour, doors(notice, self.language))
 
     def digest(self, notices: Sequence[Notice], now: datetime) -> str:
         body = digest_lines(notices, TEAMS, self.language)
-        rest = digest_rest(notices, self.language)
-        return self._card(digest_headline(notices, self.language), body, rest, "warning", "")
+        rest = digest_rest(notices, TEAMS, self.language)
+        return self._card(digest_headline(notices, self.language), body, rest, "warning", ())
 
     def request(self, body: str, now: datetime) -> PostRequest:
         headers = {"Content-Type": "application/json; charset=utf-8"}
@@ -57,7 +57,12 @@ class Teams(Chat):
         return DeliveryResult(Delivery.RETRY, code, body[:200])
 
     def _card(
-        self, title: str, body: Sequence[str], ending: Sequence[str], colour: str, url: str
+        self,
+        title: str,
+        body: Sequence[str],
+        ending: Sequence[str],
+        colour: str,
+        buttons: Sequence[tuple[str, str]],
     ) -> str:
         made, room = "", MOST_BYTES
         while not made or (size(made) > MOST_BYTES and room > 500):
@@ -72,9 +77,10 @@ class Teams(Chat):
                     _block(text.replace("\n", "\n\n")),
                 ],
             }
-            if url:
-                details = say("chat.details", self.language)
-                card["actions"] = [{"type": "Action.OpenUrl", "title": details, "url": url}]
+            if buttons:
+                card["actions"] = [
+                    {"type": "Action.OpenUrl", "title": label, "url": url} for label, url in buttons
+                ]
             kind = "application/vnd.microsoft.card.adaptive"
             made = compact(
                 {"type": "message", "attachments": [{"contentType": kind, "content": card}]}

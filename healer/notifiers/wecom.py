@@ -1,4 +1,4 @@
-"""WeCom's group robot: text, markdown or markdown_v2, each with its own byte limit.
+"""WeCom's group robot: text, markdown, markdown_v2 or a card, each with its own limits.
 
 Members who read in personal WeChat see only `text`; `markdown_v2` shows as plain text on old
 clients. https://developer.work.weixin.qq.com/document/path/91770
@@ -10,29 +10,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from healer.errors import BadInput
 from healer.model.message import Delivery, DeliveryResult, Notice, Occasion
 from healer.notifiers._chat import Chat, Class, classify, compact, secret_parts
 from healer.notifiers._fit import fit
-from healer.notifiers._markup import TEXT, WECOM, WECOM_V2, Markup
+from healer.notifiers._markup import TEXT, WECOM, WECOM_V2, Markup, plain
 from healer.notifiers._message import (
+    SIGNS,
+    cause_of,
     digest_headline,
     digest_lines,
     digest_rest,
-    headline,
-    lines,
+    doors,
     link,
+    waits,
 )
 from healer.ports import PostRequest
-from healer.wording import say
+from healer.wording import name, say
 
 FORMATS: dict[str, tuple[Markup, int]] = {
     "text": (TEXT, 2048),
     "markdown": (WECOM, 4096),
     "markdown_v2": (WECOM_V2, 4096),
+    "template_card": (WECOM, 4096),
 }
-"""Format → dialect, and most bytes of its content."""
+"""Format → dialect, and most bytes of its content. A plan that waits is a card in the last one;
+everything else there is markdown, for a card always needs a link and holds little text."""
+MOST_IN_CARD = {"title": 26, "desc": 30, "sub": 112, "value": 26, "jump": 13}
+"""Characters of a card's parts; longer ones are cut by the client, and not where we would."""
 
 CODES = (
     Class(Delivery.PAUSE, ("45009", "45033"), ("freq out of limit",), 60.0),
@@ -47,7 +54,7 @@ class WeCom(Chat):
     """Options of one robot. Its key is in the URL; it signs nothing."""
 
     format: str = "markdown"
-    """text, markdown or markdown_v2."""
+    """text, markdown, markdown_v2 or template_card."""
     mention: tuple[str, ...] = ()
     """User ids, or @all; told when somebody is needed. Not possible in markdown_v2."""
     mention_mobiles: tuple[str, ...] = ()
@@ -61,17 +68,19 @@ class WeCom(Chat):
 
     def render(self, notice: Notice) -> str:
         markup, _ = FORMATS[self.format]
+        if self.format == "template_card" and notice.url and waits(notice):
+            return self._card(notice)
         asked = notice.occasion in (Occasion.PROPOSED, Occasion.ESCALATED)
         ending = [*link(notice, markup, self.language)]
-        if asked and self.mention and self.format == "markdown":
+        if asked and self.mention and self._kind == "markdown":
             ending.append(" ".join(f"<@{each}>" for each in self.mention))
-        body = lines(notice, markup, self.language, self.zone)
-        return self._body(headline(notice, self.language), body, ending, asked=asked)
+        body = self.said(notice, markup)
+        return self._body(self.title(notice), body, ending, asked=asked)
 
     def digest(self, notices: Sequence[Notice], now: datetime) -> str:
         markup, _ = FORMATS[self.format]
         body = digest_lines(notices, markup, self.language)
-        rest = digest_rest(notices, self.language)
+        rest = digest_rest(notices, markup, self.language)
         return self._body(digest_headline(notices, self.language), body, rest, asked=False)
 
     def request(self, body: str, now: datetime) -> PostRequest:
@@ -92,4 +101,48 @@ class WeCom(Chat):
                 content["mentioned_list"] = list(self.mention)
             if self.mention_mobiles:
                 content["mentioned_mobile_list"] = list(self.mention_mobiles)
-        return compact({"msgtype": self.format, self.format: content})
+        return compact({"msgtype": self._kind, self._kind: content})
+
+    @property
+    def _kind(self) -> str:
+        return "markdown" if self.format == "template_card" else self.format
+
+    def _card(self, notice: Notice) -> str:
+        incident, most = notice.incident, MOST_IN_CARD
+        leader = incident.diagnosis.leader if incident.diagnosis else None
+        plan = notice.intents[-1].plan
+        facts = [
+            ("chat.target", str(plan.target)),
+            ("chat.would_do", name("remediation", plan.remediation, self.language)),
+            ("chat.risk", name("risk", plan.risk.name.lower(), self.language)),
+        ]
+        if leader is not None:
+            facts.insert(0, ("chat.cause", cause_of(leader, self.language)))
+        if until := notice.intents[-1].expires_at:
+            facts.append(("chat.until", f"{until.astimezone(ZoneInfo(self.zone)):%m-%d %H:%M %z}"))
+        opened = doors(notice, self.language)
+        occasion = name("occasion", notice.occasion.value, self.language)
+        severity = name("severity", notice.severity.value, self.language)
+        return compact(
+            {
+                "msgtype": "template_card",
+                "template_card": {
+                    "card_type": "text_notice",
+                    "source": {"desc": f"Healer · {severity}", "desc_color": 2},
+                    "main_title": {
+                        "title": plain(f"{SIGNS[notice.occasion]} {occasion}", most["title"]),
+                        "desc": plain(incident.title, most["desc"]),
+                    },
+                    "sub_title_text": plain(plan.summary, most["sub"]),
+                    "horizontal_content_list": [
+                        {"keyname": say(key, self.language), "value": plain(text, most["value"])}
+                        for key, text in facts
+                    ],
+                    "jump_list": [
+                        {"type": 1, "title": plain(label, most["jump"]), "url": url}
+                        for label, url in opened[:3]
+                    ],
+                    "card_action": {"type": 1, "url": opened[0][1]},
+                },
+            }
+        )

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -31,6 +32,7 @@ from healer.server.problems import Fault, Refusal, expectation, short
 
 MOST_CHARACTERS = 4096
 """Of one label's or annotation's value; the rest is cut, not refused."""
+CACHED_CHARACTERS = 200
 MOST_FAULTS = 20
 OWN = "healer"
 """`source` label of alerts that are about us or made by us: taking them in would be a loop."""
@@ -46,9 +48,20 @@ def _clean(value: object) -> object:
     if isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, str):
-        kept = value[:MOST_CHARACTERS].replace("\x00", "")
-        return redact("".join(c for c in kept if unicodedata.category(c) != "Cs"))
+        return _seen_before(value) if len(value) <= CACHED_CHARACTERS else _clean_text(value)
     return value
+
+
+def _clean_text(text: str) -> str:
+    kept = text[:MOST_CHARACTERS].replace("\x00", "")
+    if not kept.isascii():
+        kept = "".join(c for c in kept if unicodedata.category(c) != "Cs")
+    return redact(kept)
+
+
+_seen_before = lru_cache(maxsize=20_000)(_clean_text)
+"""Label names and values come again and again, and looking for secrets in each costs the most of
+all that is done with an alert."""
 
 
 def _counted(value: object) -> object:
@@ -98,6 +111,7 @@ class Webhook(BaseModel):
 
     version: Literal["4"] = "4"
     alerts: list[Alert]
+    receiver: Text = ""
     groupKey: Text = ""  # noqa: N815
     groupLabels: Labels | None = None  # noqa: N815
     truncatedAlerts: Annotated[int, Field(ge=0), BeforeValidator(_counted)] = 0  # noqa: N815
@@ -177,7 +191,7 @@ def episodes_of(source: str, webhook: Webhook, now: datetime) -> tuple[tuple[Epi
     found = tuple(
         Episode(
             source=source,
-            fingerprint=_key(a.fingerprint, a.labels),
+            fingerprint=key_of(a.fingerprint, a.labels),
             starts_at=a.startsAt.astimezone(UTC),
             labels=dict(a.labels),
             annotations=dict(a.annotations or {}),
@@ -196,7 +210,7 @@ def episode_of(event: GenericEvent, now: datetime) -> Episode:
     labels = {"alertname": event.title, "severity": event.severity, **event.labels}
     return Episode(
         source="event",
-        fingerprint=_key(event.id, labels),
+        fingerprint=key_of(event.id, labels),
         starts_at=event.starts_at.astimezone(UTC),
         labels=labels,
         annotations={"summary": event.message or event.title},
@@ -215,7 +229,7 @@ def _end(alert: Alert, now: datetime) -> datetime | None:
     return alert.endsAt.astimezone(UTC)
 
 
-def _key(given: str, labels: Mapping[str, str]) -> str:
+def key_of(given: str, labels: Mapping[str, str]) -> str:
     """At most 64 characters, the width of its column."""
     if given and len(given) <= 64:
         return given

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from healer.errors import BadInput
 from healer.model.incident import Phase, Severity
 from healer.server.alerts import Time
 from healer.server.deps import ServerDeps
 from healer.server.given import Deps, MayRead
-from healer.server.problems import responses
+from healer.server.problems import Fault, Refusal, responses
 from healer.server.reading import incident_of, record_of, stats_since, waiting
 from healer.server.report import render_report_html, render_report_md
 from healer.server.security import report_headers
@@ -40,6 +41,22 @@ from healer.wording import LANGUAGES
 router = APIRouter(prefix="/api/v1", tags=["report"], dependencies=[MayRead])
 _ONE = responses(401, 403, 404, 422, 503)
 _MANY = responses(401, 403, 422, 503)
+
+_LINKS = {
+    each.removeprefix("get_"): {
+        "operationId": each,
+        "parameters": {"incident_id": "$response.body#/items/0/id"},
+    }
+    for each in (
+        "get_incident",
+        "get_timeline",
+        "get_evidence",
+        "get_hypotheses",
+        "get_actions",
+        "get_series",
+    )
+}
+"""From a list to what it lists, for clients that are made from the document."""
 
 IncidentId = Annotated[str, Path(max_length=64, description="As in the list.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -130,7 +147,7 @@ class Language(StrEnum):
     ZH = LANGUAGES[1]
 
 
-@router.get("/incidents", responses=_MANY, operation_id="list_incidents")
+@router.get("/incidents", responses=_ONE | {200: {"links": _LINKS}}, operation_id="list_incidents")
 def incidents(
     request: Request,
     response: Response,
@@ -148,18 +165,23 @@ def incidents(
     cursor: Annotated[str | None, Query(max_length=400)] = None,
 ) -> Incidents:
     """Newest first. `since` includes its moment, `until` does not; all time without them."""
-    page = deps.store.incidents(
-        phase=[p.value for p in phase],
-        severity=[s.value for s in severity],
-        cause=cause,
-        namespace=namespace,
-        node=node,
-        since=since,
-        until=until,
-        text=q,
-        limit=limit,
-        cursor=cursor,
-    )
+    try:
+        page = deps.store.incidents(
+            phase=[p.value for p in phase],
+            severity=[s.value for s in severity],
+            cause=cause,
+            namespace=namespace,
+            node=node,
+            since=since,
+            until=until,
+            text=q,
+            limit=limit,
+            cursor=cursor,
+        )
+    except BadInput as error:
+        # A cursor is opaque, so no schema can tell a right one: it names a page, or nothing.
+        fault = Fault(path="query.cursor", expected="next_cursor of an earlier answer")
+        raise Refusal(404, f"{fault.path}: expected {fault.expected}", errors=[fault]) from error
     response.headers["Cache-Control"] = "no-store"
     if page.next_cursor is not None:
         following = request.url.include_query_params(cursor=page.next_cursor)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from healer import __version__
 from healer.errors import BadInput, Temporary
-from healer.server import api, approvals, intake, ops, pages
+from healer.server import answers, api, approvals, events, intake, knowledge, ops, pages
 from healer.server.alerts import GenericEvent, GrafanaWebhook, Webhook
 from healer.server.auth import Gate
 from healer.server.deps import ServerDeps
@@ -50,9 +50,11 @@ def create_app(deps: ServerDeps) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.deps, app.state.gate = deps, Gate(deps.settings)
+    app.state.receivers, app.state.pending, app.state.streams = set(), 0, 0
+    app.state.stream_poll_s, app.state.stream_lasts_s = events.POLL_S, events.LASTS_S
     app.state.recent = RecentStats(timedelta(days=pages.STATS_DAYS))
-    for router in (intake.router, approvals.router, api.router, ops.router, pages.router):
-        app.include_router(router)
+    for part in (intake, approvals, api, events, ops, pages, knowledge, answers):
+        app.include_router(part.router)
     app.openapi = lambda: describe(app, _BODIES)  # type: ignore[method-assign]
 
     @app.get(_DOCUMENT, include_in_schema=False)

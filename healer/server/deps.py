@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from healer.model.rule import RuleBook
+from healer.model.signal import Signal
+from healer.model.snapshot import Snapshot
 from healer.ports import Clock, Store
 from healer.server.charts import Chart
 from healer.settings import NotifySettings, ServerSettings
@@ -39,10 +42,16 @@ class Health:
     """Chat channels whose provider refuses us."""
     sentence: str = ""
     """The newest tick's report in one sentence."""
+    standby: bool = False
+    """Another replica looks and acts; this one takes in alerts and shows what is known."""
 
 
 def _no_charts(_incident_id: str) -> tuple[Chart, ...]:
     return ()
+
+
+def _no_snapshot() -> Snapshot | None:
+    return None
 
 
 def _nothing() -> None:
@@ -71,3 +80,9 @@ class ServerDeps:
     """Counts alerts: (source, result, how many)."""
     notify: NotifySettings = field(default_factory=NotifySettings)
     """For the time zone that pages show."""
+    signals: tuple[Signal, ...] = ()
+    """The catalogue in force."""
+    rules: RuleBook = field(default_factory=RuleBook)
+    """The knowledge in force."""
+    snapshot: Callable[[], Snapshot | None] = _no_snapshot
+    """What the newest tick saw; None before the first."""

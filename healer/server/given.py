@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -48,9 +49,17 @@ def may_read(request: Request, deps: Deps, gate: TheGate) -> None:
 MayRead = Depends(may_read)
 
 
-async def _ingested(request: Request, deps: Deps, gate: TheGate) -> bytes:
+async def _ingested(request: Request, deps: Deps, gate: TheGate) -> AsyncIterator[bytes]:
     await run_in_threadpool(gate.check, request, "ingest", deps.clock.now())
-    return await _json_body(request, deps.settings.max_body_bytes)
+    state = request.app.state
+    if state.pending >= deps.settings.max_pending:
+        # Senders try again after a 5xx. What waited here would cost memory and time out anyway.
+        raise Refusal(503, "too many webhooks at once", headers={"Retry-After": "2"})
+    state.pending += 1
+    try:
+        yield await _json_body(request, deps.settings.max_body_bytes)
+    finally:
+        state.pending -= 1
 
 
 async def _approved(request: Request, deps: Deps, gate: TheGate) -> bytes:

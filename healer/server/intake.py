@@ -23,7 +23,9 @@ from healer.server.deps import ServerDeps
 from healer.server.given import Deps, Ingested
 from healer.server.openapi import request_body
 from healer.server.problems import Refusal, responses
+from healer.server.reconcile import RECEIVERS
 
+MOST_RECEIVERS = 20
 router = APIRouter(tags=["intake"])
 _ANSWERS = responses(401, 403, 413, 415, 422, 503)
 
@@ -37,9 +39,10 @@ _ANSWERS = responses(401, 403, 413, 415, 422, 503)
     summary="Alertmanager's webhook, version 4",
 )
 @router.post("/webhook/alertmanager", status_code=202, include_in_schema=False)
-def alertmanager(raw: Ingested, deps: Deps) -> Receipt:
+def alertmanager(request: Request, raw: Ingested, deps: Deps) -> Receipt:
     webhook = parse(raw, Webhook)
     episodes, dropped = episodes_of("alertmanager", webhook, deps.clock.now())
+    _called(request, deps, webhook.receiver)
     return _take_in(deps, "alertmanager", episodes, dropped, webhook.truncatedAlerts)
 
 
@@ -77,6 +80,16 @@ def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
 def event(raw: Ingested, deps: Deps) -> Receipt:
     episode = episode_of(parse(raw, GenericEvent), deps.clock.now())
     return _take_in(deps, "event", (episode,), 0, 0)
+
+
+def _called(request: Request, deps: ServerDeps, receiver: str) -> None:
+    """Remember the name that the sender has for us: its API lists alerts by it."""
+    known: set[str] = request.app.state.receivers
+    if receiver and receiver not in known and len(known) < MOST_RECEIVERS:
+        stored = set((deps.store.get(RECEIVERS) or "").splitlines())
+        if receiver not in stored and "\n" not in receiver:
+            deps.store.put(RECEIVERS, "\n".join(sorted({*stored, receiver})))
+        known.add(receiver)
 
 
 def _take_in(

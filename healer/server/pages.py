@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from healer import __version__
+from healer.attention import attention
 from healer.errors import BadInput
 from healer.model.incident import Phase
 from healer.model.intent import State
@@ -107,6 +108,7 @@ def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
         request,
         deps,
         "incident.html",
+        attention=attention(deps.store, found.id),
         incident=found,
         diagnosis=diagnosis,
         leader=diagnosis.leader if diagnosis else None,
@@ -249,7 +251,7 @@ def page(
         path=request.url.path,
         other="en" if language == "zh" else "zh",
         signed_in=COOKIE in request.cookies,
-        **values,
+        **{"bare": False} | values,
     )
     headers = {"Cache-Control": "no-store", "Content-Language": language}
     if refresh:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from healer.errors import Temporary
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
 from healer.model.intent import Intent, State
@@ -82,16 +83,38 @@ def stats_since(deps: ServerDeps, since: datetime) -> Stats:
 
 @dataclass(slots=True)
 class RecentStats:
-    """The figures of the last `span`, worked out at most once a minute."""
+    """The figures of the last `span`, worked out aside at most once a minute.
+
+    With ten thousand incidents that takes a second, which no page is made to wait for: it shows
+    the figures of the minute before, and none while there are none yet.
+    """
 
     span: timedelta
+    wait_s: float = 0.1
+    """How long the very first reader waits for them: mostly that is enough."""
     _stats: Stats | None = None
     _at: datetime | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _worker: threading.Thread | None = None
 
-    def read(self, deps: ServerDeps) -> Stats:
+    def read(self, deps: ServerDeps) -> Stats | None:
         now = deps.clock.now()
         with self._lock:
-            if self._stats is None or self._at is None or now - self._at >= STATS_FRESH:
-                self._stats, self._at = stats_since(deps, now - self.span), now
-            return self._stats
+            stale = self._at is None or now - self._at >= STATS_FRESH
+            if stale and (self._worker is None or not self._worker.is_alive()):
+                self._worker = threading.Thread(
+                    target=self._work, args=(deps, now), name="stats", daemon=True
+                )
+                self._worker.start()
+            worker = self._worker
+        if self._stats is None and worker is not None:
+            worker.join(self.wait_s)
+        return self._stats
+
+    def _work(self, deps: ServerDeps, now: datetime) -> None:
+        try:
+            found = stats_since(deps, now - self.span)
+        except Temporary:
+            return  # the page itself says that the store does not answer; the next one asks again
+        with self._lock:
+            self._stats, self._at = found, now

@@ -264,7 +264,8 @@ def test_stored_bodies_hold_no_credential_and_requests_name_theirs() -> None:
 def test_a_keyword_is_always_there_even_when_lines_are_cut() -> None:
     robot = DingTalk(url=URL, keyword="告警关键词")
     for told in (notice(), notice(text="长" * 300, times=30)):
-        assert "告警关键词" in json.loads(robot.render(told))["markdown"]["text"]
+        made = json.loads(robot.render(told))
+        assert "告警关键词" in made[made["msgtype"]]["text"]
 
 
 def test_people_are_mentioned_only_when_somebody_is_needed() -> None:

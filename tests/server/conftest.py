@@ -80,6 +80,7 @@ def make_site(folder: Path, store: SqlStore, **changes: Any) -> Site:
         notify=NotifySettings(),
     )
     site.client = TestClient(create_app(deps), raise_server_exceptions=False)
+    site.client.app.state.recent.wait_s = 30
     return site
 
 

@@ -237,8 +237,6 @@ def test_filters_narrow_the_list_and_are_echoed(
         ("since=1700000000", "query.since", "RFC 3339"),
         ("since=2026-03-04T12:00:00", "query.since", "timezone"),
         ("severty=critical", "query.severty", "did you mean 'severity'?"),
-        ("cursor=nonsense", "query.cursor", "next_cursor"),
-        ("cursor=W10", "query.cursor", "next_cursor"),
     ],
 )
 def test_a_question_that_makes_no_sense_names_its_parameter(
@@ -250,6 +248,15 @@ def test_a_question_that_makes_no_sense_names_its_parameter(
     assert problem["errors"][0]["path"] == path
     assert expected in problem["errors"][0]["expected"]
     assert path in problem["detail"]
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "W10", "0", "%00"])
+def test_a_cursor_of_nobody_names_no_page(site: Any, cursor: str) -> None:
+    answer = site.get(f"/api/v1/incidents?cursor={cursor}")
+    assert answer.status_code == 404, answer.text
+    (fault,) = answer.json()["errors"]
+    assert fault["path"] == "query.cursor"
+    assert "next_cursor" in fault["expected"]
 
 
 @pytest.mark.parametrize(

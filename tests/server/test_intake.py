@@ -303,3 +303,18 @@ def test_secrets_in_annotations_are_blotted_out_before_they_are_stored(site: Any
     )
     bad = site.send(URL, webhook(alert(status="token=abcdefgh12345678")))
     assert "abcdefgh12345678" not in bad.text
+
+
+def test_too_many_webhooks_at_once_are_told_to_come_again(site: Any) -> None:
+    """503, for Alertmanager gives a flush up on any 4xx, and what was accepted stays accepted."""
+    state = site.client.app.state
+    state.pending = site_limit = 64
+    answer = site.send("/webhook/alertmanager", {"alerts": []})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert answer.json()["type"] == "urn:healer:problem:503"
+    state.pending = site_limit - 1
+    assert site.send("/webhook/alertmanager", {"alerts": []}).status_code == 202
+    assert state.pending == site_limit - 1, "what is done is counted off"
+    assert site.send("/webhook/alertmanager", b"[").status_code == 422
+    assert state.pending == site_limit - 1
