@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import requests
 import structlog
 
+from healer.adapters.alone import Alone
 from healer.adapters.channels import open_notifiers
 from healer.adapters.chart_source import ChartSource
 from healer.adapters.clocks import SystemClock
@@ -24,6 +25,8 @@ from healer.adapters.fitter import Fitter
 from healer.adapters.identifiers import new_ulid
 from healer.adapters.kubernetes import KubernetesCluster, KubernetesHands, connect
 from healer.adapters.learning import Learning
+from healer.adapters.lease import LeaseElector
+from healer.adapters.lease_limits import WRITE_TIMEOUT_S
 from healer.adapters.no_cluster import NoCluster
 from healer.adapters.observer import Observer
 from healer.adapters.outbox import Outbox
@@ -33,6 +36,7 @@ from healer.adapters.rulebook import load_rules
 from healer.adapters.signal_catalogue import load_signals
 from healer.adapters.store import SqlStore, open_store
 from healer.adapters.telemetry import Telemetry
+from healer.adapters.tracing import open_tracing
 from healer.errors import HealerError
 from healer.guards import standard
 from healer.healing import Healing
@@ -41,9 +45,10 @@ from healer.model.audit import AuditEntry
 from healer.model.report import Report
 from healer.model.snapshot import Snapshot
 from healer.plugins import make, names
-from healer.ports import Clock, Cluster, Hands, Metrics, Remediation, Remembers
+from healer.ports import Clock, Cluster, Hands, Leadership, Metrics, Remediation, Remembers
 from healer.server.charts import Chart, charts_of
 from healer.server.deps import Health, ServerDeps
+from healer.server.reconcile import Reconciler
 from healer.settings import RemediationSettings, Settings
 from healer.stages.detect import Detectors
 
@@ -52,6 +57,13 @@ log = structlog.get_logger("healer")
 
 HEALTHY = "healthy_revisions"
 """Key in the store: what was seen healthy must outlive a restart in the middle of a bad rollout."""
+
+
+class Background(Protocol):
+    """What a daemon runs beside its jobs."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class WatchedCluster(Cluster, Remembers, Protocol):
@@ -67,6 +79,8 @@ class World:
     cluster: WatchedCluster
     hands: Hands
     store: SqlStore
+    leading: Leadership = field(default_factory=Alone)
+    background: tuple[Background, ...] = ()
 
 
 def open_world(
@@ -82,9 +96,24 @@ def open_world(
     if not settings.kubernetes.enabled:
         nobody = NoCluster()
         return World(clock, metrics, nobody, nobody, store)
+    act_as = settings.kubernetes.act_as
+    acting = connect(settings.kubernetes, act_as) if act_as and api is None else api
     api = api or connect(settings.kubernetes)
-    cluster = KubernetesCluster(api, settings.kubernetes, clock)
-    return World(clock, metrics, cluster, KubernetesHands(api, clock), store)
+    cluster = KubernetesCluster(
+        api, settings.kubernetes, clock, _armed_namespaces(settings.remediation), acting
+    )
+    if not settings.lease.enabled or not store.shared:
+        hands = KubernetesHands(acting or api, clock)
+        return World(clock, metrics, cluster, hands, store, background=(cluster,))
+    elector = LeaseElector(api, clock, settings.lease)
+    hands = KubernetesHands(acting or api, clock, timeout_s=WRITE_TIMEOUT_S, leading=elector)
+    return World(clock, metrics, cluster, hands, store, elector, (cluster,))
+
+
+def _armed_namespaces(settings: RemediationSettings) -> tuple[str, ...]:
+    """Where something is armed by name; there its rights may be bound one namespace at a time."""
+    named = {name for arming in settings.arm.values() for name in arming.namespaces}
+    return tuple(sorted(named - {"*"}))
 
 
 class App:
@@ -94,6 +123,7 @@ class App:
         self.settings, self.world = settings, world
         self.clock, self.store = world.clock, world.store
         self.telemetry = Telemetry()
+        self.tracing = open_tracing(settings.tracing)
         self.signals = load_signals(
             settings.rules.folders, settings.rules.disabled, settings.detectors.packages
         )
@@ -112,7 +142,9 @@ class App:
             self.clock,
             settings.notify.channels,
             self.telemetry.delivered,
+            settings.notify,
         )
+        self.reconciler = Reconciler(self.store, settings.server, self.clock)
         self.executor = Executor(world.hands, self.store, self.clock)
         self.healing = Healing(
             store=self.store,
@@ -124,12 +156,12 @@ class App:
         self.loop = Loop(
             clock=self.clock,
             store=self.store,
-            observer=_Watched(self.observer, self._saw),
+            observer=_Watched(self.tracing.traced("observe", self.observer.snapshot), self._saw),
             detectors=self.detectors,
             baselines=self.learning.baselines,
             rules=self.rules,
             healing=self.healing,
-            tell=self.outbox.enqueue,
+            tell=self.tracing.traced("tell", self.outbox.enqueue),
             new_id=new_ulid,
             settings=settings.loop,
             public_url=settings.server.public_url,
@@ -138,25 +170,43 @@ class App:
         self._lock = threading.Lock()
         self._report: Report | None = None
         self._snapshot: Snapshot | None = None
+        self._term = ""
 
     # jobs
 
+    def in_office(self) -> bool:
+        """Whether this replica is the one that looks and acts; a new term begins afresh."""
+        epoch = self.world.leading.epoch()
+        if not epoch:
+            self._term = ""
+        elif epoch != self._term:
+            self.learning.reload()
+            self.begin()
+        return bool(epoch)
+
     def begin(self) -> None:
         """Once, before the first tick: what was under way is looked at afresh, not sent again."""
+        epoch = self.world.leading.epoch()
         self.store.record(
             AuditEntry(
                 "daemon.started",
                 self.clock.now(),
                 "healer",
                 message=f"mode {self.settings.remediation.mode}",
+                detail={"epoch": epoch},
             )
         )
         self.world.cluster.trust_revisions(frozenset(json.loads(self.store.get(HEALTHY) or "[]")))
         self.healing.resume()
+        self._term = epoch
 
     def tick(self) -> Report:
         known = self.world.cluster.healthy_revisions()
-        report = self.loop.tick()
+        with self.tracing.span("tick"):
+            report = self.loop.tick()
+            self.tracing.note(
+                series=report.series, findings=report.findings, problems=len(report.problems)
+            )
         if (now_known := self.world.cluster.healthy_revisions()) != known:
             self.store.put(HEALTHY, json.dumps(sorted(now_known)))
         with self._lock:
@@ -178,7 +228,14 @@ class App:
             log.warning("problem", where=problem.where, what=problem.what)
 
     def post(self) -> None:
-        self.outbox.flush()
+        with self.tracing.span("post"):
+            self.outbox.flush()
+
+    def reconcile(self) -> None:
+        """Alerts that no webhook brought, and those that ended unheard."""
+        late, ended = self.reconciler.run()
+        if late or ended:
+            log.info("alerts reconciled", taken_in=late, ended=ended)
 
     def forget(self) -> None:
         self.store.prune(self.clock.now() - self.settings.loop.retention)
@@ -195,7 +252,15 @@ class App:
             series=self.charts,
             received=self.telemetry.received,
             notify=self.settings.notify,
+            signals=self.signals,
+            rules=self.rules,
+            snapshot=self.snapshot,
         )
+
+    def snapshot(self) -> Snapshot | None:
+        """What the newest tick saw."""
+        with self._lock:
+            return self._snapshot
 
     def charts(self, incident_id: str) -> tuple[Chart, ...]:
         incident = self.store.incident(incident_id)
@@ -216,9 +281,11 @@ class App:
             problems=tuple(f"{p.where}: {p.what}" for p in report.problems) if report else (),
             broken_channels=self.outbox.broken(),
             sentence=str(report) if report else "",
+            standby=not self.world.leading.epoch(),
         )
 
     def close(self) -> None:
+        self.tracing.close()
         self.store.close()
 
     def _database_ok(self) -> bool:
@@ -237,11 +304,11 @@ class App:
 class _Watched:
     """The observer, and a look over its shoulder for the learning job."""
 
-    observer: Observer
+    look: Callable[[datetime], Snapshot]
     saw: Any
 
     def snapshot(self, now: datetime) -> Snapshot:
-        snapshot = self.observer.snapshot(now)
+        snapshot = self.look(now)
         self.saw(snapshot)
         return snapshot
 

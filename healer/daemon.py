@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 
 import structlog
 import uvicorn
 
+from healer.adapters.lease import LeaseElector
 from healer.adapters.scheduler import Jobs
 from healer.app import App
 from healer.server import create_app
@@ -19,6 +21,7 @@ log = structlog.get_logger("healer")
 
 LOOK_FOR_FITS_EVERY = timedelta(seconds=30)
 POST_EVERY = timedelta(seconds=2)
+RECONCILE_EVERY = timedelta(minutes=1)
 FORGET_EVERY = timedelta(hours=6)
 
 
@@ -65,10 +68,17 @@ class Daemon:
     def __init__(self, app: App) -> None:
         self._app = app
         self._jobs = Jobs(self._failed)
-        self._jobs.every("tick", app.settings.loop.interval, app.tick)
-        self._jobs.every("learn", LOOK_FOR_FITS_EVERY, app.learn)
-        self._jobs.every("post", POST_EVERY, app.post)
-        self._jobs.every("forget", FORGET_EVERY, app.forget)
+        self._term = threading.Lock()
+        self._asked = threading.Event()
+        self._ticking = False
+        for name, every, job in (
+            ("tick", app.settings.loop.interval, self._tick),
+            ("learn", LOOK_FOR_FITS_EVERY, app.learn),
+            ("post", POST_EVERY, app.post),
+            ("forget", FORGET_EVERY, app.forget),
+            ("reconcile", RECONCILE_EVERY, app.reconcile),
+        ):
+            self._jobs.every(name, every, self._if_in_office(job))
         self._server = WebServer(
             dataclasses.replace(app.server_deps(), health=self.health, on_alerts=self._nudge)
         )
@@ -86,8 +96,12 @@ class Daemon:
 
     def __enter__(self) -> Daemon:
         self._server.start()  # intake first: alerts are taken in before anything else works
-        self._app.begin()
+        for each in self._app.world.background:
+            each.start()
         self._jobs.start()
+        if isinstance(self._app.world.leading, LeaseElector):
+            self._app.world.leading.changed = self._elected
+            self._app.world.leading.start()
         return self
 
     def __exit__(
@@ -96,12 +110,44 @@ class Daemon:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._jobs.stop()
+        self._jobs.stop()  # nothing of ours is under way any more: now the lease may go
+        if isinstance(self._app.world.leading, LeaseElector):
+            self._app.world.leading.stop()
+        for each in self._app.world.background:
+            each.stop()
         self._server.stop()
         self._app.close()
 
+    def _if_in_office(self, job: Callable[[], object]) -> Callable[[], None]:
+        """Every replica takes in alerts and serves pages; the rest is for the one that leads."""
+
+        def run() -> None:
+            with self._term:
+                led = self._app.in_office()
+            if led:
+                job()
+
+        return run
+
+    def _elected(self, epoch: str) -> None:
+        if epoch:
+            self._nudge()
+
     def _nudge(self) -> None:
-        self._jobs.nudge("tick")
+        self._asked.set()
+        if not self._ticking:
+            self._jobs.nudge("tick")
+
+    def _tick(self) -> None:
+        """What was asked for while a tick ran is seen to by one more, and not a turn later."""
+        self._asked.clear()
+        self._ticking = True
+        try:
+            self._app.tick()
+        finally:
+            self._ticking = False
+        if self._asked.is_set():
+            self._jobs.nudge("tick")
 
     def _failed(self, job: str, reason: str, error: BaseException | None) -> None:
         self._app.telemetry.job_failed(job, reason)

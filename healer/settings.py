@@ -53,6 +53,30 @@ class KubernetesSettings:
         "eks.amazonaws.com/nodegroup",
     )
     """The first label present names a node's pool."""
+    act_as: str = ""
+    """User that changes are sent as, by impersonation: `system:serviceaccount:NAMESPACE:NAME`.
+    Empty acts with the credentials that read."""
+    watch: bool = True
+    """Whether the daemon follows changes instead of listing everything at each tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """How replicas that share a PostgreSQL store agree on the one that acts."""
+
+    enabled: bool = True
+    """Off where there is only ever one replica. SQLite installs never elect."""
+    name: str = "healer"
+    """Name of the Lease; two installations in one namespace need two."""
+    namespace: str = ""
+    """Empty means the pod's own."""
+    identity: str = ""
+    """Who holds it; empty means host name, process and start."""
+    duration: Span = timedelta(seconds=12)
+    """A leader not heard of for so long has lost it."""
+    renew_deadline: Span = timedelta(seconds=8)
+    """A leader that could not renew for so long stops by itself."""
+    retry_every: Span = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +164,13 @@ class RemediationSettings:
 class DetectorSettings:
     packages: tuple[str, ...] = ("detectors",)
     joint: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"isolation_forest": {}, "stall": {}}
+        default_factory=lambda: {
+            "isolation_forest": {},
+            "stall": {},
+            "absence": {},
+            "peers": {},
+            "burn_rate": {},
+        }
     )
     """Joint detectors to run, with their options."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -149,6 +179,13 @@ class DetectorSettings:
     fit_workers: int = 1
     backend: str = "loky"
     """joblib backend of the fits: loky, threading, dask or ray."""
+    backend_address: str = ""
+    """Scheduler of an existing Dask or Ray cluster; empty: what its own environment names, and
+    one on this machine where that is nothing."""
+    fit_budget: Span = timedelta(minutes=5)
+    """Time that one turn of fits may take; what is left comes with the next, oldest first."""
+    fit_deadline: Span = timedelta(minutes=15)
+    """Time for one batch of fits; what has not answered by then is given up until its next turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +216,15 @@ class ServerSettings:
     max_body_bytes: int = 4_000_000
     grafana_secret_file: Path | None = None
     """Secret of Grafana's webhook signature; when set, its webhooks must carry one."""
+    max_pending: int = 64
+    """Webhooks in the making at once; more are told to come again (503)."""
+    alertmanager_url: str = ""
+    """Base URL of Alertmanager's API, to look up what a truncated webhook left out and what ended
+    unheard. Empty looks nothing up."""
+    alertmanager_token_file: Path | None = None
+    alerts_expire_after: Span = timedelta(hours=6)
+    """A firing alert not heard of for so long is taken as over. More than Alertmanager's
+    repeat_interval, which is four hours by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +244,14 @@ class Channel:
     min_severity: str = "warning"
     per_minute: int = 18
     options: dict[str, Any] = field(default_factory=dict)
+    namespaces: tuple[str, ...] = ()
+    """Only incidents that touch one of these namespaces; empty means all."""
+    quiet_hours: str = ""
+    """`22:00-08:00 Asia/Shanghai`: messages below quiet_below wait until they end."""
+    quiet_below: str = "critical"
+    answer_links: bool = False
+    """Whether messages about a plan that waits carry links that approve or reject it without a
+    token. Whoever reads the channel can then answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +259,24 @@ class NotifySettings:
     channels: dict[str, Channel] = field(default_factory=dict)
     packages: tuple[str, ...] = ("healer.notifiers",)
     timezone: str = "UTC"
+    escalation: tuple[str, ...] = ()
+    """Channels in the order in which they are called while nobody has taken an incident that
+    needs a person. All but the first hear of nothing else."""
+    escalate_after: Span = timedelta(minutes=10)
+    """How long each waits for the one before it."""
+    templates: Path | None = None
+    """Folder with message templates of your own, `OCCASION.LANGUAGE.j2`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """OpenTelemetry: what a tick spends its time on. Needs the extra `tracing`."""
+
+    endpoint: str = ""
+    """OTLP over HTTP, such as http://otel-collector:4318/v1/traces. Empty traces nothing."""
+    service: str = "healer"
+    headers_file: Path | None = None
+    """`name=value` lines, such as an Authorization header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +285,7 @@ class Settings:
 
     prometheus: PrometheusSettings = field(default_factory=PrometheusSettings)
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
     loop: LoopSettings = field(default_factory=LoopSettings)
     detectors: DetectorSettings = field(default_factory=DetectorSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
@@ -220,6 +293,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     log_level: str = "info"
     log_format: str = "json"
     """json or text."""

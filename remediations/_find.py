@@ -38,6 +38,44 @@ def pods_of(topology: Topology, target: Target) -> tuple[Target, ...]:
     )
 
 
+def unreplaced(topology: Topology, pod: Target, owner: Target | None) -> str:
+    """Why the end of `pod` would not be made good by anybody; empty where it would."""
+    entity = topology.get(pod)
+    if entity is None or not pod.uid:
+        return f"{pod} is not known to the API server"
+    facts = entity.facts
+    if facts.get("terminating"):
+        return f"{pod} is terminating already"
+    if facts.get("mirror"):
+        return f"{pod} is a static pod: its kubelet would start it again"
+    if owner is None or facts.get("bare"):
+        return f"{pod} has no controller that would replace it"
+    if facts.get("owner_kind") == "Job":
+        return f"{pod} belongs to a Job: its end would use up its retries"
+    return ""
+
+
+GROUP_NAME = "leaderworkerset.sigs.k8s.io/name"
+GROUP_INDEX = "leaderworkerset.sigs.k8s.io/group-index"
+
+
+def fate_sharers(topology: Topology, pod: Target) -> tuple[Target, ...]:
+    """Pods that go with `pod`: all of its LeaderWorkerSet group, which is made anew as a whole."""
+    entity = topology.get(pod)
+    group = _group(entity)
+    if group is None:
+        return (pod,)
+    mates = (e.target for e in topology.of(Kind.POD) if _group(e) == group)
+    return tuple(sorted({pod, *mates}))
+
+
+def _group(entity: Entity | None) -> tuple[str, str, str] | None:
+    if entity is None or GROUP_NAME not in entity.labels:
+        return None
+    labels = entity.labels
+    return entity.target.namespace, labels[GROUP_NAME], labels.get(GROUP_INDEX, "")
+
+
 def success(
     incident: Incident,
     hypothesis: Hypothesis,

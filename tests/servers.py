@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -159,6 +162,71 @@ def run_node_exporter(*, flags: Sequence[str] = ()) -> Iterator[Server]:
             "/metrics",
             [str(binary("node_exporter")), "--web.listen-address=127.0.0.1:{port}", *flags],
         )
+
+
+@contextmanager
+def run_postgres() -> Iterator[str]:
+    """PostgreSQL on an empty cluster of its own: yields `postgresql://healer@127.0.0.1:PORT`.
+
+    Nothing is synced to disk. It refuses to run as root, so root runs it as `nobody`.
+    """
+    import psycopg  # noqa: PLC0415 - loads libpq, which most tests never need
+
+    with tempfile.TemporaryDirectory(prefix="postgres-") as made:
+        folder = Path(made)
+        account: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        initdb = [str(binary("initdb")), "-D", str(folder / "data"), "-U", "healer"]
+        subprocess.run(
+            [*initdb, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"],
+            cwd=folder, check=True, capture_output=True, timeout=60, **account,
+        )  # fmt: skip
+        port, log = free_port(), folder / "log.txt"
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+        }
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [str(binary("postgres")), "-D", str(folder / "data"), "-p", str(port)]
+                + [part for name, value in options.items() for part in ("-c", f"{name}={value}")],
+                cwd=folder, stdout=sink, stderr=subprocess.STDOUT, **account,
+            )  # fmt: skip
+        url = f"postgresql://healer@127.0.0.1:{port}"
+        try:
+            deadline = time.monotonic() + READY_WITHIN_S
+            while True:
+                try:
+                    psycopg.connect(f"{url}/postgres").close()
+                    break
+                except psycopg.OperationalError as error:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        raise AssertionError(f"PostgreSQL: {_tail(log)}") from error
+                    time.sleep(0.02)
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)  # fast shutdown: connections are cut
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def new_database(url: str) -> str:
+    """An empty database on the server at `url`; its own URL."""
+    import psycopg  # noqa: PLC0415
+
+    name = f"healer_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{url}/{name}"
 
 
 def backfill(openmetrics: str, folder: Path) -> Path:

@@ -53,14 +53,9 @@ def fits(wanted: list[int], free: list[int]) -> bool:
 
 def _free(topology: Topology, without: Target | None) -> list[int]:
     """Free GPUs of each node that takes pods."""
-    used: Counter[Target] = Counter()
-    for pod in topology.of(Kind.POD):
-        if pod.facts.get("phase") not in ("Succeeded", "Failed"):
-            for node in topology.above(pod.target):
-                if node.kind is Kind.NODE:
-                    used[node] += int(pod.facts.get("gpus_requested") or 0)
+    used = topology.gpus_used
     return [
-        int(n.facts.get("gpus_allocatable") or 0) - used[n.target]
+        int(n.facts.get("gpus_allocatable") or 0) - used.get(n.target, 0)
         for n in topology.of(Kind.NODE)
         if n.target != without and n.facts.get("ready") and not n.facts.get("unschedulable")
     ]

@@ -75,6 +75,42 @@ class MountedAdapter(HTTPAdapter):
         return self.build_response(request, answer)
 
 
+class MountedSession(requests.Session):
+    """A session all of whose requests go to the handler: the same bytes, without what a session
+    does for proxies, cookies, redirects and connections, which costs as much as the answer."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._handler = handler
+
+    def request(  # type: ignore[override]
+        self,
+        method: str | bytes,
+        url: str | bytes,
+        params: Any = None,
+        data: Any = None,
+        headers: Any = None,
+        **_: Any,
+    ) -> requests.Response:
+        after = str(url).partition("://")[2]
+        target = "/" + after.partition("/")[2]
+        if params:
+            target += ("&" if "?" in target else "?") + urlencode(params)
+        path, query = split(target)
+        given = {name.lower(): str(value) for name, value in (headers or {}).items()}
+        body = data if data is None or isinstance(data, str | bytes) else urlencode(data)
+        answer = self._handler(Request(str(method), path, query, given, _bytes(body)))
+        if answer.drop:
+            raise requests.ConnectionError("the connection was dropped")
+        made = requests.Response()
+        made.status_code, made.url, made.encoding = answer.status, str(url), "utf-8"
+        made.headers.update(answer.headers)
+        whole = isinstance(answer.body, bytes)
+        made._content = answer.body if whole else b"".join(answer.body)
+        return made
+
+
 def ask(
     handler: Handler,
     method: str,

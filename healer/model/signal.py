@@ -63,3 +63,9 @@ class Signal:
     event: EventRule | None = None
     keep: tuple[str, ...] = ()
     """Labels beyond the target's own that tell rows of one target apart."""
+
+    @property
+    def silent_when_idle(self) -> bool:
+        """Whether it has no value while nothing is asked for: a quantile of nothing, or a share
+        of nothing that its query leaves out."""
+        return "histogram_quantile(" in self.query or "> 0)" in self.query

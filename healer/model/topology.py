@@ -72,6 +72,23 @@ class Topology:
             found[entity.target.kind].append(entity)
         return {kind: tuple(each) for kind, each in found.items()}
 
+    @cached_property
+    def gpus_used(self) -> Mapping[Target, int]:
+        """Node → GPUs that its pods ask for; those of ended pods are free again."""
+        used: dict[Target, int] = defaultdict(int)
+        for pod in self._kinds.get(Kind.POD, ()):
+            wanted = int(pod.facts.get("gpus_requested") or 0)
+            if wanted and pod.facts.get("phase") not in ("Succeeded", "Failed"):
+                for node in self.above(pod.target):
+                    if node.kind is Kind.NODE:
+                        used[node] += wanted
+        return used
+
+    @cached_property
+    def _related(self) -> dict[Target, Mapping[Kind, tuple[Target, ...]]]:
+        """Filled by `related`: what is asked of one target is asked of it many times a tick."""
+        return {}
+
     def get(self, target: Target) -> Entity | None:
         return self.entities.get(target)
 
@@ -98,12 +115,13 @@ class Topology:
         """
         if target.kind == kind:
             return (target,)
-        return tuple(
-            found
-            for index in (self._up, self._down)
-            for found in _reach(target, index)
-            if found.kind == kind
-        )
+        if target not in self._related:
+            kinds: dict[Kind, list[Target]] = defaultdict(list)
+            for index in (self._up, self._down):
+                for found in _reach(target, index):
+                    kinds[found.kind].append(found)
+            self._related[target] = {each: tuple(found) for each, found in kinds.items()}
+        return self._related[target].get(kind, ())
 
     def siblings(self, target: Target) -> tuple[Target, ...]:
         """Targets of the same kind under the same direct parent, without `target` itself."""
@@ -129,7 +147,15 @@ def _index(edges: Iterable[tuple[Target, Target]]) -> Mapping[Target, tuple[Targ
     found: dict[Target, list[Target]] = defaultdict(list)
     for source, goal in edges:
         found[source].append(goal)
-    return {source: tuple(sorted(goals)) for source, goals in found.items()}
+    return {
+        source: tuple(goals if len(goals) == 1 else sorted(goals, key=_by_name))
+        for source, goals in found.items()
+    }
+
+
+def _by_name(target: Target) -> tuple[str, str, str]:
+    """The order of targets themselves; tuples compare far faster than dataclasses."""
+    return target.kind, target.name, target.namespace
 
 
 def _reach(start: Target, index: Mapping[Target, tuple[Target, ...]]) -> Iterator[Target]:

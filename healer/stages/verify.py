@@ -30,11 +30,11 @@ def verify(intent: Intent, snapshot: Snapshot, incident: Incident | None) -> Out
     unmet = tuple(_unmet_state(intent, snapshot.topology))
     if unmet:
         return Outcome(Effect.INEFFECTIVE, now, unmet) if late else None
-    symptoms, seen = _symptoms(intent, snapshot, incident, begun)
+    symptoms, seen, unseen = _symptoms(intent, snapshot, incident, begun)
     if symptoms:
         return Outcome(Effect.INEFFECTIVE, now, tuple(symptoms)) if late else None
-    if intent.plan.success.signals and not seen:
-        reason = "no fresh sample of its signals"
+    if intent.plan.success.signals and (unseen or not seen):
+        reason = f"no fresh sample of {', '.join(unseen) or 'its signals'}"
         return Outcome(Effect.INCONCLUSIVE, now, (reason,)) if late else None
     return Outcome(Effect.EFFECTIVE, now, tuple(seen) or ("the end state is there",))
 
@@ -100,10 +100,15 @@ def _stranded(entity: Entity, topology: Topology) -> bool:
 
 def _symptoms(
     intent: Intent, snapshot: Snapshot, incident: Incident | None, begun: datetime
-) -> tuple[list[str], list[str]]:
-    """(what is still wrong, what is seen to be right) of the plan's signals."""
+) -> tuple[list[str], list[str], list[str]]:
+    """(what is still wrong, what is seen to be right, what cannot be told) of the plan's signals.
+
+    A signal that has no value while nobody asks for anything tells nothing by its silence, nor
+    does one that this cluster has not; at least one has to speak.
+    """
     wrong: list[str] = []
     right: list[str] = []
+    unseen: list[str] = []
     success = intent.plan.success
     moved = _moved(intent, snapshot.topology)
     findings = [
@@ -123,7 +128,9 @@ def _symptoms(
             wrong.append(f"{lasting[0].target}: {lasting[0].summary or signal}")
         elif fresh:
             right.append(f"{signal} is back in its band on {fresh} targets")
-    return wrong, right
+        elif frame is not None and not frame.signal.silent_when_idle:
+            unseen.append(signal)
+    return wrong, right, unseen
 
 
 def _fresh_rows(frame: Frame, intent: Intent, topology: Topology, begun: datetime) -> int:

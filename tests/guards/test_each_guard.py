@@ -205,6 +205,17 @@ def test_evidence_that_is_all_stale_is_not_acted_on() -> None:
     assert decision(FreshEvidence(ARMED), restart(), fresh) is ALLOW
 
 
+def test_one_fresh_sign_does_not_excuse_what_carries_the_case_being_stale() -> None:
+    frame = builders.frame(np.ones(60), (POD,), name="gpu_power")
+    old = dataclasses.replace(frame, times=frame.times - 600)
+    tokens = builders.frame(np.ones(60), (POD,), name="generation_tokens")
+    mixed = worlds.snapshot(frames={"gpu_power": old, "generation_tokens": tokens})
+    assert decision(FreshEvidence(ARMED), restart(), worlds.case(snapshot=mixed)) is DEFER
+    other = dataclasses.replace(tokens, times=tokens.times - 600)
+    mostly = worlds.snapshot(frames={"gpu_power": frame, "generation_tokens": other})
+    assert decision(FreshEvidence(ARMED), restart(), worlds.case(snapshot=mostly)) is ALLOW
+
+
 def test_a_node_needs_two_independent_signs_and_a_pod_one() -> None:
     one = worlds.hypothesis()
     alone = worlds.case(hypothesis=dataclasses.replace(one, terms=one.terms[:1]))
@@ -421,6 +432,18 @@ def test_a_storm_stops_disruption_but_not_a_scale_up() -> None:
     assert decision(Storm(ARMED), scale(), worlds.case(sick)) is ALLOW
     one = worlds.topology({NODE: {"ready": False}})
     assert decision(Storm(ARMED), cordon(), worlds.case(one)) is ALLOW
+
+
+def test_what_other_incidents_tell_counts_towards_a_storm() -> None:
+    others = tuple(
+        builders.incident(id=f"inc-{n}", findings=(builders.finding(node),), targets=(node,))
+        for n, node in enumerate(worlds.NODES[1:3])
+    )
+    mine = worlds.case(incident=worlds.incident(findings=()), others=others)
+    alone = worlds.case(incident=worlds.incident(findings=()))
+    strict = dataclasses.replace(ARMED, storm_fraction=0.5)
+    assert decision(Storm(strict), cordon(), mine) is DENY
+    assert decision(Storm(strict), cordon(), alone) is ALLOW
 
 
 def test_a_share_of_very_few_is_no_storm() -> None:

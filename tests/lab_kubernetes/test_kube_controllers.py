@@ -367,3 +367,23 @@ def test_two_runs_of_the_same_story_are_the_same(world: World) -> None:
         return [made.pods(), made.store.list("events"), made.store.version]
 
     assert story() == story()
+
+
+def test_a_pod_that_is_no_longer_selected_is_let_go_and_taken_up_again_when_it_is(
+    served: World,
+) -> None:
+    name = served.pods()[0]["metadata"]["name"]
+
+    def relabel(value: str) -> None:
+        def change(pod: dict[str, Any]) -> None:
+            pod["metadata"]["labels"]["app"] = value
+
+        served.store.modify("pods", NAMESPACE, name, change)
+
+    relabel("looked-at")
+    served.step(3)
+    assert "ownerReferences" not in served.get("pods", name)["metadata"]
+    assert len(served.pods()) == 4
+    relabel("llama")
+    served.step(3)
+    assert len(served.pods()) == 3

@@ -58,8 +58,8 @@ def test_a_node_with_one_pod_means_that_pod() -> None:
     ("facts", "why"),
     [
         ({POD: {"terminating": True}}, "terminating"),
-        ({POD: {"mirror": True}}, "static or DaemonSet"),
-        ({POD: {"daemonset": True}}, "static or DaemonSet"),
+        ({POD: {"mirror": True}}, "static pod"),
+        ({POD: {"daemonset": True}}, "DaemonSet pod"),
         ({POD: {"bare": True}}, "no controller"),
         ({POD: {"owner_kind": "Job"}}, "Job"),
         ({WORKLOAD: {"replicas": None}}, "unknown"),
@@ -194,10 +194,14 @@ def test_a_rollback_pins_the_healthy_revision_by_uid_and_digest() -> None:
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        ({WORKLOAD: {"api_kind": "StatefulSet"}}, "only Deployments"),
+        ({WORKLOAD: {"api_kind": "Job"}}, "is a Job: only Deployment"),
+        ({WORKLOAD: {"api_kind": "LeaderWorkerSet"}}, "is a LeaderWorkerSet"),
+        ({WORKLOAD: {"strategy": "OnDelete"}}, "on deletion only"),
+        ({WORKLOAD: {"managed_by": "inferenceservice/llama"}}, "made by inferenceservice/llama"),
+        ({WORKLOAD: {"managed_by": "helm"}}, "helm rollback"),
         ({WORKLOAD: {"paused": True}}, "paused"),
-        ({WORKLOAD: {"managed_by": "argocd"}}, "revert the change there"),
-        ({WORKLOAD: {"managed_by": "Flux"}}, "revert the change there"),
+        ({WORKLOAD: {"managed_by": "argocd"}}, "revert the change in the Git"),
+        ({WORKLOAD: {"managed_by": "Flux"}}, "revert the change in the Git"),
         ({worlds.BAD: {"active": None}}, "revision is unknown"),
         ({worlds.GOOD: {"healthy_seen": None}}, "no older revision"),
         ({worlds.GOOD: {"template_digest": "d2"}}, "no older revision"),

@@ -20,6 +20,7 @@ from healer.model.actions import Action
 from healer.model.incident import Incident
 from healer.model.intent import Receipt, State
 from healer.settings import Arming, Mode, RemediationSettings
+from remediations.drain_node import DrainNode
 from remediations.restart_pod import RestartPod
 
 
@@ -146,3 +147,33 @@ def test_two_incidents_of_one_workload_are_healed_one_after_the_other(
     heal.heal((worlds.incident(), second), worlds.snapshot())
     assert len(hands.done) == 1
     assert sorted(i.state for i in store.intents()) == [State.PLANNED, State.VERIFYING]
+
+
+def draining(store: SqlStore, hands: Done) -> tuple[Healing, Incident]:
+    """A drain whose cordon is done and whose first eviction is yet to come."""
+    settings = worlds.armed()
+    executor = Executor(hands, store, SteppedClock(builders.NOW))
+    found = Healing(store, executor, {"drain_node": DrainNode()}, standard(settings), settings)
+    incident = worlds.incident("ecc_uncontained", leader={"proposes": ("drain_node",)})
+    found.heal((incident,), worlds.snapshot())
+    assert state(store) is State.EXECUTING
+    assert [action.verb for action in hands.done] == ["cordon_node"]
+    return found, incident
+
+
+def test_a_drain_stops_when_somebody_takes_the_cordon_back(store: SqlStore, hands: Done) -> None:
+    healer, incident = draining(store, hands)
+    later = worlds.snapshot(now=builders.at(90))
+    healer.heal((incident,), later)
+    (only,) = [i for i in store.intents() if i.plan.remediation == "drain_node"]
+    assert only.state is State.ABORTED
+    assert "uncordoned" in only.note
+    assert [action.verb for action in hands.done] == ["cordon_node"]
+
+
+def test_a_view_that_lags_behind_the_cordon_does_not_stop_the_drain(
+    store: SqlStore, hands: Done
+) -> None:
+    healer, incident = draining(store, hands)
+    healer.heal((incident,), worlds.snapshot(now=builders.at(15)))
+    assert [action.verb for action in hands.done] == ["cordon_node", "evict_pod"]

@@ -106,3 +106,35 @@ def test_young_doubt_is_given_time_and_old_doubt_goes_to_a_person() -> None:
     found = wanted(worlds.incident(diagnosis=old))
     assert found is not None
     assert "two causes tie" in found.summary
+
+
+def held(seconds_ago: float, number: int = 1) -> Intent:
+    made = builders.plan(remediation="restart_pod", attempt=number)
+    return builders.intent(
+        State.ABORTED, plan=made, updated_at=builders.at(-seconds_ago), note="capacity: no room"
+    )
+
+
+def test_what_the_guards_held_back_leads_to_a_person_and_to_nothing_stronger() -> None:
+    found = wanted(worlds.incident(leader=BOTH), held(30))
+    assert found is not None
+    assert found.remediation == "escalate"
+    assert "no room" in found.summary
+
+
+def test_what_the_guards_held_back_is_planned_anew_after_a_while_and_not_for_ever() -> None:
+    asked = before(State.SUCCEEDED, "escalate")
+    anew = wanted(worlds.incident(leader=BOTH), asked, held(3600))
+    assert anew is not None
+    assert (anew.remediation, anew.attempt, anew.rung) == ("restart_pod", 2, 0)
+    often = [held(9000, 1), held(6000, 2), held(3600, 3)]
+    assert wanted(worlds.incident(leader=BOTH), asked, *often) is None
+
+
+def test_a_containment_is_followed_by_what_the_rule_says_heals() -> None:
+    rungs = {"proposes": ("cordon_node", "restart_pod")}
+    found = wanted(worlds.incident(leader=rungs), before(State.SUCCEEDED, "cordon_node"))
+    assert found is not None
+    assert (found.remediation, found.rung) == ("restart_pod", 1)
+    last = {"proposes": ("cordon_node",)}
+    assert wanted(worlds.incident(leader=last), before(State.SUCCEEDED, "cordon_node")) is None

@@ -14,12 +14,16 @@ import healer
 from healer.errors import Permanent
 from healer.settings import KubernetesSettings
 
-POOL_SIZE = 8
+POOL_SIZE = 32
+"""A watch a kind, and the requests beside them."""
 
 
-def connect(settings: KubernetesSettings) -> ApiClient:
+def connect(settings: KubernetesSettings, act_as: str = "") -> ApiClient:
     """A client for `url`, else `kubeconfig`, else the pod's own credentials, else the default
-    kubeconfig. Opens no connection. Raises Permanent where there are no credentials."""
+    kubeconfig. Opens no connection. Raises Permanent where there are no credentials.
+
+    act_as: a user to impersonate. The API server adds the groups of a ServiceAccount itself.
+    """
     given = Configuration(retries=False, connection_pool_maxsize=POOL_SIZE)
     try:
         _fill(given, settings)
@@ -29,6 +33,8 @@ def connect(settings: KubernetesSettings) -> ApiClient:
     api = ApiClient(given)
     api.user_agent = f"healer/{healer.__version__}"
     api.set_default_header("User-Agent", api.user_agent)  # type: ignore[no-untyped-call]
+    if act_as:
+        api.set_default_header("Impersonate-User", act_as)  # type: ignore[no-untyped-call]
     return api
 
 

@@ -96,6 +96,20 @@ def _refused(answer: Answer) -> bool:
     return "PodDisruptionBudget" in answer.message
 
 
+def opened(api: ApiClient, path: str, query: Query, timeout_s: tuple[float, float]) -> Any:
+    """GET whose body is still to come: a watch. Raises Temporary when no answer came."""
+    return _asked(api, "GET", path, query, None, "", timeout_s).response
+
+
+def decode(raw: bytes, code: int) -> Obj:
+    try:
+        decoded = json.loads(raw) if raw else {}
+    except ValueError:
+        # A proxy in between answers in plain text or HTML.
+        return {"message": f"HTTP {code}: {raw[:200].decode(errors='replace')}"}
+    return decoded if isinstance(decoded, dict) else {"items": decoded}
+
+
 def _send(
     api: ApiClient,
     method: str,
@@ -105,6 +119,27 @@ def _send(
     content_type: str,
     timeout_s: tuple[float, float],
 ) -> Answer:
+    response = _asked(api, method, path, query, body, content_type, timeout_s)
+    try:
+        raw = response.read() or b""
+    except (HTTPError, OSError) as error:
+        raise _unanswered(method, path, error) from error
+    return Answer(
+        response.status,
+        decode(raw, response.status),
+        {k.lower(): v for k, v in response.getheaders().items()},
+    )
+
+
+def _asked(
+    api: ApiClient,
+    method: str,
+    path: str,
+    query: Query,
+    body: Obj | list[Obj] | None,
+    content_type: str,
+    timeout_s: tuple[float, float],
+) -> Any:
     headers = {"Accept": "application/json"}
     if content_type:
         headers["Content-Type"] = content_type
@@ -116,28 +151,17 @@ def _send(
     except (ConfigException, OSError) as error:
         raise Temporary(f"the token for Kubernetes cannot be read: {_told(error)}") from error
     try:
-        response = api.call_api(*request, _request_timeout=timeout_s)
-        raw = response.read() or b""  # type: ignore[no-untyped-call]
+        return api.call_api(*request, _request_timeout=timeout_s)
     except (*_NEVER_SENT, ApiException) as error:
         raise Temporary(f"Kubernetes is out of reach: {_told(error)}") from error
     except (HTTPError, OSError) as error:
-        if method == "GET":
-            raise Temporary(f"no answer from Kubernetes: {_told(error)}") from error
-        raise UnknownOutcome(f"{method} {path}: no answer: {_told(error)}") from error
-    return Answer(
-        response.status,
-        _decode(raw, response.status),
-        {k.lower(): v for k, v in response.getheaders().items()},  # type: ignore[no-untyped-call]
-    )
+        raise _unanswered(method, path, error) from error
 
 
-def _decode(raw: bytes, code: int) -> Obj:
-    try:
-        decoded = json.loads(raw) if raw else {}
-    except ValueError:
-        # A proxy in between answers in plain text or HTML.
-        return {"message": f"HTTP {code}: {raw[:200].decode(errors='replace')}"}
-    return decoded if isinstance(decoded, dict) else {"items": decoded}
+def _unanswered(method: str, path: str, error: Exception) -> Temporary:
+    if method == "GET":
+        return Temporary(f"no answer from Kubernetes: {_told(error)}")
+    return UnknownOutcome(f"{method} {path}: no answer: {_told(error)}")
 
 
 def _told(error: Exception) -> str:

@@ -19,6 +19,9 @@ GPU = "nvidia.com/gpu"
 MIRROR = "kubernetes.io/config.mirror"
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 REVISION = "deployment.kubernetes.io/revision"
+ROLLOUT_REVISION = "rollout.argoproj.io/revision"
+MANAGERS = "managers"
+"""Where a slimmed object keeps who manages its pod template, out of its managedFields."""
 _SECRET = re.compile(r"(token|secret|passw|api_?key|credential|private)", re.IGNORECASE)
 
 GITOPS: tuple[tuple[str, str, str], ...] = (
@@ -27,6 +30,24 @@ GITOPS: tuple[tuple[str, str, str], ...] = (
     ("labels", "helm.toolkit.fluxcd.io/name", "flux"),
 )
 """Where a mark of a GitOps controller is looked for, and whose it is."""
+
+GITOPS_MANAGERS: tuple[tuple[str, str], ...] = (
+    ("argocd", "argocd"),
+    ("kustomize-controller", "flux"),
+    ("helm-controller", "flux"),
+    ("flux", "flux"),
+)
+"""A part of a field manager's name, and whose it is."""
+
+
+def template_managers(obj: Obj) -> list[str]:
+    """Field managers that wrote something of the pod template."""
+    found = []
+    for each in _meta(obj).get("managedFields") or ():
+        spec = ((each or {}).get("fieldsV1") or {}).get("f:spec") or {}
+        if spec.keys() & {"f:template", "f:predictor", "f:leaderWorkerTemplate"}:
+            found.append(str(each.get("manager", "")))
+    return sorted(set(found))
 
 
 def moment(text: Any) -> datetime | None:
@@ -113,8 +134,10 @@ def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:
 
 
 def workload(obj: Obj, kind: str) -> dict[str, Any]:
-    """Of a Deployment, StatefulSet, DaemonSet or bare ReplicaSet; without autoscaler, budget and
-    revision, which are other objects."""
+    """Of a workload or bare ReplicaSet; without autoscaler, budget and revision, which are other
+    objects."""
+    if kind == "InferenceService":
+        return _inference_service(obj)
     spec, status, meta = _spec(obj), _status(obj), _meta(obj)
     strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
     rolling = strategy.get("rollingUpdate") or {}
@@ -129,7 +152,7 @@ def workload(obj: Obj, kind: str) -> dict[str, Any]:
         "available_replicas": status.get("numberAvailable" if by_node else "availableReplicas")
         or 0,
         "generation": meta.get("generation"),
-        "observed_generation": status.get("observedGeneration"),
+        "observed_generation": whole(status.get("observedGeneration")),
         "revision_number": whole((meta.get("annotations") or {}).get(REVISION)),
         "paused": bool(spec.get("paused")),
         "managed_by": managed_by(obj),
@@ -140,9 +163,41 @@ def workload(obj: Obj, kind: str) -> dict[str, Any]:
         "selector": spec.get("selector"),
         "progress_failed": condition(obj, "Progressing").get("reason")
         == "ProgressDeadlineExceeded",
-        "gpus_per_replica": gpus_requested(((spec.get("template") or {}).get("spec")) or {}),
+        "gpus_per_replica": _gpus_per_replica(spec),
     }
     return _known(known)
+
+
+def _inference_service(obj: Obj) -> dict[str, Any]:
+    """Replicas are its child's to count; what is asked here is whether it may be rolled back."""
+    meta, status = _meta(obj), _status(obj)
+    return _known(
+        {
+            "api_kind": "InferenceService",
+            "ready": condition(obj, "Ready").get("status") == "True",
+            "generation": meta.get("generation"),
+            "observed_generation": whole(status.get("observedGeneration")),
+            "managed_by": managed_by(obj),
+            "deployment_mode": status.get("deploymentMode"),
+        }
+    )
+
+
+def worker_template(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod template of a LeaderWorkerSet's workers; empty for other kinds."""
+    found: dict[str, Any] = (spec.get("leaderWorkerTemplate") or {}).get("workerTemplate") or {}
+    return found
+
+
+def _gpus_per_replica(spec: Mapping[str, Any]) -> int:
+    """A replica of a LeaderWorkerSet is a group of pods."""
+    group = spec.get("leaderWorkerTemplate") or {}
+    worker = gpus_requested(worker_template(spec).get("spec") or {})
+    if not group:
+        return gpus_requested((spec.get("template") or {}).get("spec") or {})
+    leader = group.get("leaderTemplate")
+    first = gpus_requested(leader.get("spec") or {}) if leader else worker
+    return first + worker * ((whole(group.get("size")) or 1) - 1)
 
 
 def revision(template: Mapping[str, Any], number: int | None) -> dict[str, Any]:
@@ -163,12 +218,22 @@ def autoscaler(obj: Obj) -> dict[str, Any]:
     return _known(
         {
             "name": _meta(obj).get("name"),
+            **_scaler(obj),
             "min": spec.get("minReplicas", 1),
             "max": spec.get("maxReplicas"),
             "current": status.get("currentReplicas"),
             "desired": status.get("desiredReplicas"),
         }
     )
+
+
+def _scaler(obj: Obj) -> dict[str, Any]:
+    """Whose lower bound counts: the HPA's own, or that of the ScaledObject which made it."""
+    owner = controller(obj) or {}
+    if owner.get("kind") == "ScaledObject":
+        return {"scaler": f"scaledobject/{owner.get('name')}", "uid": owner.get("uid")}
+    meta = _meta(obj)
+    return {"scaler": f"horizontalpodautoscaler/{meta.get('name')}", "uid": meta.get("uid")}
 
 
 def budget(obj: Obj) -> dict[str, Any]:
@@ -189,6 +254,10 @@ def managed_by(obj: Obj) -> str | None:
     for place, key, who in GITOPS:
         if (meta.get(place) or {}).get(key):
             return who
+    for manager in meta.get(MANAGERS) or ():
+        for mark, who in GITOPS_MANAGERS:
+            if mark in manager.lower():
+                return who
     owner = controller(obj)
     if owner:
         return f"{str(owner.get('kind')).lower()}/{owner.get('name')}"
@@ -273,6 +342,8 @@ def _pod_revision(owner: Obj, labels: Mapping[str, str]) -> str | None:
             return str(owner.get("name"))
         case "StatefulSet":
             return labels.get("controller-revision-hash")
+        case "DaemonSet" if labels.get("controller-revision-hash"):
+            return f"{owner.get('name')}-{labels['controller-revision-hash']}"
     return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubernetes.client import ApiClient
 
-from healer.adapters.kubernetes import errors
+from healer.adapters.kubernetes import errors, facts
 from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.sender import denial
 from healer.errors import Temporary
@@ -26,6 +26,8 @@ class Source:
     query: tuple[tuple[str, str], ...] = ()
     matters: bool = True
     """Whether its failure makes the topology incomplete."""
+    optional: bool = False
+    """An add-on's: where it is not installed, or not ours to see, there are none."""
 
 
 SOURCES: tuple[Source, ...] = (
@@ -39,25 +41,52 @@ SOURCES: tuple[Source, ...] = (
     Source("Service", "/api/v1/services"),
     Source("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
     Source("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
+    *(
+        Source(kind, path, matters=False, optional=True)
+        for kind, path in (
+            ("Rollout", "/apis/argoproj.io/v1alpha1/rollouts"),
+            ("LeaderWorkerSet", "/apis/leaderworkerset.x-k8s.io/v1/leaderworkersets"),
+            ("InferenceService", "/apis/serving.kserve.io/v1beta1/inferenceservices"),
+        )
+    ),
     Source("Event", "/api/v1/events", (("fieldSelector", "type=Warning"),), matters=False),
 )
 
 
 def everything(api: ApiClient, source: Source, timeout_s: tuple[float, float]) -> list[Obj]:
     """All objects of one kind. Raises Temporary or Permanent."""
+    return listed(api, source, timeout_s)[0]
+
+
+def listed(api: ApiClient, source: Source, timeout_s: tuple[float, float]) -> tuple[list[Obj], str]:
+    """All objects of one kind, and the version a watch goes on from. Raises as `everything`."""
     for _ in range(RESTARTS):
         try:
-            return list(_pages(api, source, timeout_s))
+            pages = list(_pages(api, source, timeout_s))
         except _Expired:
             continue
+        return [obj for page, _ in pages for obj in page], pages[-1][1]
     raise Temporary(f"{source.kind}: the list changes faster than it can be read")
+
+
+def slim(obj: Obj) -> Obj:
+    """Without its managedFields, often half of its size; who wrote the pod template is kept."""
+    meta = obj["metadata"]
+    managers = facts.template_managers(obj)
+    meta.pop("managedFields", None)
+    if managers:
+        meta[facts.MANAGERS] = managers
+    return obj
 
 
 class _Expired(Exception):
     pass
 
 
-def _pages(api: ApiClient, source: Source, timeout_s: tuple[float, float]) -> Iterator[Obj]:
+def _pages(
+    api: ApiClient, source: Source, timeout_s: tuple[float, float]
+) -> Iterator[tuple[list[Obj], str]]:
+    """Page by page, each with the version of the whole list."""
     token = ""
     while True:
         query = [*source.query, ("limit", str(PAGE))]
@@ -68,11 +97,16 @@ def _pages(api: ApiClient, source: Source, timeout_s: tuple[float, float]) -> It
             raise _Expired
         if not answer.ok:
             raise denial(answer)
-        for obj in answer.body.get("items") or ():
-            # A list of a broken aggregated API may hold anything.
-            if isinstance(obj, dict) and (obj.get("metadata") or {}).get("name"):
-                obj["metadata"].pop("managedFields", None)
-                yield obj
-        token = (answer.body.get("metadata") or {}).get("continue") or ""
+        meta = answer.body.get("metadata") or {}
+        # A list of a broken aggregated API may hold anything.
+        yield (
+            [
+                slim(obj)
+                for obj in answer.body.get("items") or ()
+                if isinstance(obj, dict) and (obj.get("metadata") or {}).get("name")
+            ],
+            str(meta.get("resourceVersion", "")),
+        )
+        token = meta.get("continue") or ""
         if not token:
             return

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from healer.adapters.kubernetes import cordons, facts
+from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.happenings import SOURCE, WINDOW
 from healer.adapters.kubernetes.topology_builder import Lists, Remembered
 from healer.model.event import Event
 from healer.model.target import Kind, Target
 from healer.model.topology import Entity, Topology
+
+PREDICTORS = 5
+"""Of one InferenceService that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,14 @@ class Memory:
         self._rollouts: dict[str, Event] = {}
         self._others: list[Event] = []
         self._cordoned: dict[str, datetime] = {}
+        self._predictors: dict[str, dict[int, Obj]] = {}
 
     @property
     def remembered(self) -> Remembered:
         return Remembered(
             frozenset(self._healthy - self._left),
             {uid: event.at.isoformat() for uid, event in self._rollouts.items()},
+            {uid: tuple(known.items()) for uid, known in self._predictors.items()},
         )
 
     def trust(self, uids: frozenset[str]) -> None:
@@ -53,6 +59,7 @@ class Memory:
 
     def look(self, topology: Topology, lists: Lists, now: datetime) -> None:
         """Compare with the last look. An incomplete topology teaches nothing about absence."""
+        self._keep_predictors(lists)
         seen = _Look(
             now,
             {w.target.uid: str(w.facts["revision"]) for w in _workloads(topology)},
@@ -76,6 +83,18 @@ class Memory:
                 self._others += _deleted(self._last, seen, now)
         self._others = [event for event in self._others if event.at >= now - WINDOW]
         self._last = seen
+
+    def _keep_predictors(self, lists: Lists) -> None:
+        """KServe's own revisions go when they are replaced: what was ready is kept here."""
+        for obj in lists.workloads.get("InferenceService", ()):
+            meta, status = obj["metadata"], obj.get("status") or {}
+            generation = int(meta.get("generation") or 0)
+            current = facts.whole(status.get("observedGeneration")) == generation
+            if current and facts.condition(obj, "Ready").get("status") == "True":
+                known = self._predictors.setdefault(str(meta.get("uid", "")), {})
+                known[generation] = (obj.get("spec") or {}).get("predictor") or {}
+                for old in sorted(known)[:-PREDICTORS]:
+                    del known[old]
 
     def events(self, lists: Lists, now: datetime) -> Iterator[Event]:
         """rollout, scaled, pod_deleted and node_cordoned of the last hours."""
@@ -185,7 +204,7 @@ def _whole(topology: Topology) -> Iterator[str]:
                 yield each.target.uid
     for workload in topology.of(Kind.WORKLOAD):
         known = workload.facts
-        if known.get("api_kind") != "StatefulSet" or not known.get("replicas"):
+        if known.get("api_kind") not in ("StatefulSet", "DaemonSet") or not known.get("replicas"):
             continue
         if min(known["updated_replicas"], known["ready_replicas"]) >= known["replicas"]:
             for revision in _revisions_of(topology, workload.target):

@@ -15,10 +15,27 @@ WORKLOADS: Mapping[str, tuple[str, str]] = {
     "statefulset": (APPS, "statefulsets"),
     "daemonset": (APPS, "daemonsets"),
     "replicaset": (APPS, "replicasets"),
+    "leaderworkerset": ("/apis/leaderworkerset.x-k8s.io/v1", "leaderworkersets"),
+    "rollout": ("/apis/argoproj.io/v1alpha1", "rollouts"),
+    "inferenceservice": ("/apis/serving.kserve.io/v1beta1", "inferenceservices"),
 }
 """Workload kind as target names spell it → API and resource."""
 
-SCALABLE = frozenset({"deployment", "statefulset", "replicaset"})
+SCALABLE = ("deployment", "statefulset", "replicaset", "leaderworkerset", "rollout")
+
+SCALERS: Mapping[str, tuple[str, str]] = {
+    "horizontalpodautoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "scaledobject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
+}
+"""Autoscaler kind → API and resource."""
+
+REVISIONS: Mapping[str, str] = {
+    "deployment": "replicasets",
+    "rollout": "replicasets",
+    "statefulset": "controllerrevisions",
+    "daemonset": "controllerrevisions",
+}
+"""Workload kind → what keeps its revisions."""
 
 
 def pod(target: Target) -> str:
@@ -38,8 +55,21 @@ def workload(target: Target) -> str:
     return f"{api}/namespaces/{_in(target.namespace)}/{plural}/{_in(name)}"
 
 
-def revision(target: Target) -> str:
-    return f"{APPS}/namespaces/{_in(target.namespace)}/replicasets/{_in(target.name)}"
+def revision(workload: Target, name: str) -> str:
+    """Raises Permanent for a workload whose API keeps no revisions."""
+    kind = kind_of(workload)
+    if kind not in REVISIONS:
+        raise Permanent(f"{workload} has no revisions in the API")
+    return f"{APPS}/namespaces/{_in(workload.namespace)}/{REVISIONS[kind]}/{_in(name)}"
+
+
+def scaler(workload: Target, scaler: str) -> str:
+    """Raises Permanent for an autoscaler of a kind we know nothing of."""
+    kind, _, name = scaler.partition("/")
+    if kind not in SCALERS or not name:
+        raise Permanent(f"{scaler}: no autoscaler of a known kind ({', '.join(SCALERS)})")
+    api, plural = SCALERS[kind]
+    return f"{api}/namespaces/{_in(workload.namespace)}/{plural}/{_in(name)}"
 
 
 def kind_of(target: Target) -> str:
@@ -56,7 +86,10 @@ def target_of(kind: str, namespace: str, name: str, uid: str = "") -> Target | N
             return Target(Kind.NODE, name, "", uid)
         case "ReplicaSet" | "ControllerRevision":
             return Target(Kind.REVISION, name, namespace, uid)
-        case "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "LeaderWorkerSet" | "Rollout":
+        case (
+            "Deployment" | "StatefulSet" | "DaemonSet" | "Job"
+            | "LeaderWorkerSet" | "Rollout" | "InferenceService"
+        ):  # fmt: skip
             return Target(Kind.WORKLOAD, f"{kind.lower()}/{name}", namespace, uid)
         case "Service":
             return Target(Kind.SERVICE, name, namespace, uid)

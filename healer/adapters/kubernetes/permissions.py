@@ -30,20 +30,67 @@ class Permission:
 
 NEEDED: Mapping[str, tuple[Permission, ...]] = {
     "evict_pod": (Permission("get", "", "pods"), Permission("create", "", "pods/eviction")),
+    "delete_pod": (Permission("get", "", "pods"), Permission("delete", "", "pods")),
     "cordon_node": (Permission("get", "", "nodes"), Permission("patch", "", "nodes")),
     "uncordon_node": (Permission("get", "", "nodes"), Permission("patch", "", "nodes")),
     "scale_workload": (
         Permission("get", "apps", "deployments/scale"),
         Permission("patch", "apps", "deployments/scale"),
     ),
+    "set_floor": (
+        Permission("get", "autoscaling", "horizontalpodautoscalers"),
+        Permission("patch", "autoscaling", "horizontalpodautoscalers"),
+    ),
     "rollback_workload": (
         Permission("get", "apps", "deployments"),
         Permission("get", "apps", "replicasets"),
         Permission("patch", "apps", "deployments"),
     ),
+    "restart_workload": (
+        Permission("get", "apps", "deployments"),
+        Permission("patch", "apps", "deployments"),
+    ),
+    "quarantine_pod": (Permission("get", "", "pods"), Permission("patch", "", "pods")),
+    "release_pod": (Permission("get", "", "pods"), Permission("patch", "", "pods")),
     "escalate": (),
 }
 """By verb of `healer.model.actions`; the chart's roles grant exactly these."""
+
+FURTHER: Mapping[str, tuple[Permission, ...]] = {
+    "scale_workload": tuple(
+        Permission(verb, group, f"{plural}/scale")
+        for group, plural in (
+            ("apps", "statefulsets"),
+            ("leaderworkerset.x-k8s.io", "leaderworkersets"),
+            ("argoproj.io", "rollouts"),
+        )
+        for verb in ("get", "patch")
+    ),
+    "set_floor": (
+        Permission("get", "keda.sh", "scaledobjects"),
+        Permission("patch", "keda.sh", "scaledobjects"),
+    ),
+    "rollback_workload": (
+        Permission("get", "apps", "controllerrevisions"),
+        *(
+            Permission(verb, group, plural)
+            for group, plural in (
+                ("apps", "statefulsets"),
+                ("apps", "daemonsets"),
+                ("argoproj.io", "rollouts"),
+                ("serving.kserve.io", "inferenceservices"),
+            )
+            for verb in ("get", "patch")
+        ),
+    ),
+    "restart_workload": tuple(
+        Permission(verb, "apps", plural)
+        for plural in ("statefulsets", "daemonsets")
+        for verb in ("get", "patch")
+    ),
+}
+"""What a verb needs besides for kinds other than Deployments and HPAs. Missing ones do not disable
+the verb: the API server refuses the one action, and its plan says so."""
 
 
 class Permissions:

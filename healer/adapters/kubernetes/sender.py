@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from kubernetes.client import ApiClient
 
+from healer.adapters.alone import Alone
 from healer.adapters.kubernetes import errors
 from healer.adapters.kubernetes.errors import Answer, Obj
 from healer.errors import Permanent, Temporary
 from healer.model.intent import Receipt
-from healer.ports import Clock
+from healer.ports import Clock, Leadership
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -31,6 +32,7 @@ class Sender:
     clock: Clock
     dry_run: bool
     timeout_s: tuple[float, float] = errors.TIMEOUT_S
+    leading: Leadership = field(default_factory=Alone)
 
     def now(self) -> datetime:
         return self.clock.now()
@@ -45,13 +47,20 @@ class Sender:
         raise denial(answer)
 
     def post(self, path: str, body: Obj) -> Answer:
-        return errors.write(
-            self.api, "POST", path, body, dry_run=self.dry_run, timeout_s=self.timeout_s
-        )
+        return self._write("POST", path, body, "application/json")
 
     def patch(self, path: str, body: Obj | list[Obj], kind: str) -> Answer:
+        return self._write("PATCH", path, body, kind)
+
+    def delete(self, path: str, options: Obj) -> Answer:
+        return self._write("DELETE", path, options, "application/json")
+
+    def _write(self, method: str, path: str, body: Obj | list[Obj], kind: str) -> Answer:
+        """Sent by the replica in office alone. Raises Temporary where this one no longer is."""
+        if not self.dry_run and not self.leading.epoch():
+            raise Temporary(f"{method} {path} was not sent: another replica may lead by now")
         return errors.write(
-            self.api, "PATCH", path, body,
+            self.api, method, path, body,
             content_type=kind, dry_run=self.dry_run, timeout_s=self.timeout_s,
         )  # fmt: skip
 

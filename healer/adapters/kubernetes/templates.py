@@ -7,17 +7,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-HASH_LABEL = "pod-template-hash"
+HASH_LABELS = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
 
 
 def bare(template: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the hash label that controllers add, and without nulls and their like."""
+    """Without the hash labels that controllers add, and without nulls and their like."""
     made = dict(template)
+    made.pop("$patch", None)
+    if "spec" not in template:  # a component of an InferenceService has no metadata
+        return made
     meta = {k: v for k, v in (template.get("metadata") or {}).items() if v is not None}
     if meta.get("labels"):
-        meta["labels"] = {k: v for k, v in meta["labels"].items() if k != HASH_LABEL}
+        meta["labels"] = {k: v for k, v in meta["labels"].items() if k not in HASH_LABELS}
     made["metadata"] = meta
-    made.pop("$patch", None)
     return made
 
 

@@ -17,7 +17,11 @@ from healer.model.target import Kind, Target
 from healer.model.topology import Entity, Topology
 from healer.settings import KubernetesSettings
 
-KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+KINDS = (
+    "Deployment", "StatefulSet", "DaemonSet", "Rollout", "LeaderWorkerSet", "InferenceService",
+)  # fmt: skip
+LWS = "leaderworkerset.sigs.k8s.io/name"
+"""Label of every pod and StatefulSet that a LeaderWorkerSet makes."""
 _DROPPED = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
@@ -44,6 +48,9 @@ class Remembered:
     """UIDs of revisions that once had all their replicas available."""
     rollouts: Mapping[str, str] = field(default_factory=dict)
     """Workload UID → start of its latest rollout, ISO 8601."""
+    predictors: Mapping[str, tuple[tuple[int, Obj], ...]] = field(default_factory=dict)
+    """InferenceService UID → (generation, predictor) that were ready once, the oldest first.
+    KServe keeps no revisions that could be returned to."""
 
 
 def build(
@@ -107,8 +114,14 @@ def entity(target: Target, obj: Obj, known: Mapping[str, Any]) -> Entity:
 def _workloads(lists: Lists, remembered: Remembered) -> dict[Target, Entity]:
     found: dict[Target, Entity] = {}
     bare = tuple(obj for obj in lists.replica_sets if facts.controller(obj) is None)
+    sets = {
+        (obj["metadata"].get("namespace", ""), _name(obj))
+        for obj in lists.workloads.get("LeaderWorkerSet", ())
+    }
     for kind, objects in (*lists.workloads.items(), ("ReplicaSet", bare)):
         for obj in objects:
+            if kind == "StatefulSet" and _lws_of(obj) in sets:
+                continue
             target = _workload_target(kind, obj)
             known = facts.workload(obj, kind)
             began = remembered.rollouts.get(_uid(obj))
@@ -159,13 +172,14 @@ def _revisions(
     rows: list[tuple[Obj, Obj, Mapping[str, Any], int | None]] = []
     for obj in (*lists.replica_sets, *lists.controller_revisions):
         owner = by_uid.get((facts.controller(obj) or {}).get("uid", ""))
-        if owner is None or owner["kind"] == "DaemonSet":
+        if owner is None:
             continue
         template, number = _pinned(obj)
         if template is None:
             continue
         newest[_uid(owner)] = max(newest[_uid(owner)], number or 0)
         rows.append((obj, owner, template, number))
+    yield from _predictors(lists, remembered)
     for obj, owner, template, number in rows:
         target = Target(Kind.REVISION, _name(obj), obj["metadata"].get("namespace", ""), _uid(obj))
         known = facts.revision(template, number)
@@ -183,13 +197,38 @@ def _revisions(
         yield _uid(obj), (entity(target, obj, known), _workload_target(owner["kind"], owner))
 
 
+def _predictors(
+    lists: Lists, remembered: Remembered
+) -> Iterator[tuple[str, tuple[Entity, Target]]]:
+    """An InferenceService's present predictor, and those that were ready before it."""
+    for obj in lists.workloads.get("InferenceService", ()):
+        uid, generation = _uid(obj), int(obj["metadata"].get("generation") or 0)
+        ready = dict(remembered.predictors.get(uid, ()))
+        predictor = (obj.get("spec") or {}).get("predictor") or {}
+        for number, each in {**ready, generation: predictor}.items():
+            name = f"{_name(obj)}@{number}"
+            target = Target(Kind.REVISION, name, obj["metadata"].get("namespace", ""))
+            known = facts.revision(each, number) | {
+                "active": number == generation,
+                "healthy_seen": number in ready,
+            }
+            top = _workload_target("InferenceService", obj)
+            yield f"{uid}@{number}", (Entity(target, facts=known), top)
+
+
+def _lws_of(obj: Obj) -> tuple[str, str]:
+    labels = obj["metadata"].get("labels") or {}
+    return obj["metadata"].get("namespace", ""), labels.get(LWS, "")
+
+
 def _pinned(obj: Obj) -> tuple[Mapping[str, Any] | None, int | None]:
     """(pod template, revision number) of a ReplicaSet or ControllerRevision."""
     if "data" in obj:
         inner = ((obj.get("data") or {}).get("spec") or {}).get("template")
         return inner, facts.whole(obj.get("revision"))
     notes = obj["metadata"].get("annotations") or {}
-    return (obj.get("spec") or {}).get("template"), facts.whole(notes.get(facts.REVISION))
+    number = notes.get(facts.REVISION) or notes.get(facts.ROLLOUT_REVISION)
+    return (obj.get("spec") or {}).get("template"), facts.whole(number)
 
 
 def _active(revisions: Mapping[str, tuple[Entity, Target]]) -> dict[Target, Target]:
@@ -207,6 +246,12 @@ def _pod_edges(
         node = Target(Kind.NODE, pod.facts.get("node", ""))
         if node in entities:
             yield pod.target, entities[node].target
+        group = Target(
+            Kind.WORKLOAD, f"leaderworkerset/{pod.labels.get(LWS, '')}", pod.target.namespace
+        )
+        if group in entities:  # its owners change hands twice on the way up
+            yield pod.target, entities[group].target
+            continue
         owner_uid = pod.facts.get("owner_uid", "")
         if owner_uid in revisions:
             yield pod.target, revisions[owner_uid][0].target
@@ -260,7 +305,8 @@ def _workload_target(kind: str, obj: Obj) -> Target:
 
 
 def _template_labels(obj: Obj) -> Mapping[str, str]:
-    template = (obj.get("spec") or {}).get("template") or {}
+    spec = obj.get("spec") or {}
+    template = spec.get("template") or facts.worker_template(spec)
     found: Mapping[str, str] = (template.get("metadata") or {}).get("labels") or {}
     return found
 

@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+import numpy as np
+
 from healer.model.event import Event
 from healer.model.expression import Call, Compare, Expression, Listing
 from healer.model.target import Target
-from healer.stages.evidence import changes, facts
+from healer.stages.evidence import changes, facts, many
 from healer.stages.evidence.look import (
     Function,
     Place,
@@ -22,6 +24,7 @@ from healer.stages.evidence.look import (
     name_of,
     number_of,
 )
+from healer.stages.evidence.many import Truths
 from healer.stages.evidence.reading import Reading, read
 from healer.stages.evidence.reading import slope as slope_of
 from healer.stages.evidence.relations import related
@@ -227,14 +230,21 @@ def share(place: Place, args: tuple[Expression, ...]) -> Seen:
 
 
 def _share(place: Place, targets: tuple[Target, ...], test: Expression) -> float | None:
-    answers = [
-        look(test, Place(place.scene, (t,), place.span, place.after_onset), FUNCTIONS).truth
-        for t in targets
-    ]
-    known = [answer for answer in answers if answer is not None]
-    if not known or 2 * len(known) < len(answers):
+    answers = _truths(place, targets, test)
+    known = np.isfinite(answers)
+    if not known.any() or 2 * known.sum() < len(answers):
         return None
-    return sum(known) / len(known)
+    return float(answers[known].mean())
+
+
+def _truths(place: Place, targets: tuple[Target, ...], test: Expression) -> Truths:
+    return many.truths(
+        test,
+        place.scene,
+        targets,
+        KNOWN,
+        lambda part, target: look(part, place.at(target), FUNCTIONS).truth,
+    )
 
 
 def count(place: Place, args: tuple[Expression, ...]) -> Seen:
@@ -242,11 +252,7 @@ def count(place: Place, args: tuple[Expression, ...]) -> Seen:
     targets = related(place.scene, name_of(args[0]), place.targets)
     held = len(targets)
     if len(args) > 1:
-        answers = [
-            look(args[1], Place(place.scene, (t,), place.span, place.after_onset), FUNCTIONS)
-            for t in targets
-        ]
-        held = sum(answer.truth is True for answer in answers)
+        held = int((_truths(place, targets, args[1]) == 1).sum())
     said = f"{held} of {len(targets)} {name_of(args[0])}"
     return Seen(held > 0, said, float(held), source="topology")
 
@@ -343,3 +349,5 @@ FUNCTIONS: dict[str, Function] = {
     "cordoned_by_hand": facts.cordoned_by_hand,
     "rolling_out": facts.rolling_out,
 }
+
+KNOWN = frozenset(FUNCTIONS)

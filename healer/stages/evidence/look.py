@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from healer.model.expression import (
     And,
     Call,
@@ -25,6 +27,7 @@ from healer.model.expression import (
     Within,
 )
 from healer.model.target import Target
+from healer.stages.evidence.many import truths
 from healer.stages.evidence.reading import read, show
 from healer.stages.evidence.relations import related
 from healer.stages.evidence.sight import Scene
@@ -178,12 +181,24 @@ def _over(
 ) -> Seen:
     if not place.targets:
         return Seen(None, f"no {relation} known")
-    answers = [look(inner, place.at(target), functions) for target in place.targets]
+    if len(place.targets) == 1:
+        return look(inner, place, functions)
+    held = truths(
+        inner,
+        place.scene,
+        place.targets,
+        frozenset(functions),
+        lambda part, target: look(part, place.at(target), functions).truth,
+    )
+    # Only those that decide the answer are cited, so only they are looked at closely.
+    cited = np.flatnonzero(held == 0)[:1] if every else np.flatnonzero(held == 1)
+    if not len(cited):
+        untold = np.flatnonzero(np.isnan(held))[:1]
+        cited = untold if len(untold) else np.arange(len(held) if every else 1)
+    answers = [look(inner, place.at(place.targets[i]), functions) for i in cited]
     seen = _both(answers) if every else _either(answers)
-    yes = sum(answer.truth is True for answer in answers)
-    if len(answers) == 1:
-        return seen
-    return replace(seen, said=f"{seen.said} ({yes} of {len(answers)} {relation})")
+    yes = int((held == 1).sum())
+    return replace(seen, said=f"{seen.said} ({yes} of {len(held)} {relation})")
 
 
 def _both(answers: list[Seen]) -> Seen:

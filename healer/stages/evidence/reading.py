@@ -48,14 +48,13 @@ class Reading:
     before: float | None = None
     since: datetime | None = None
     unit: str = ""
-    text: str = field(default="", init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Cited many times over: worked out once.
-        object.__setattr__(self, "text", self._told())
+    text: list[str] = field(default_factory=list, init=False, compare=False)
+    """What it says, worked out when first cited: most readings never are, some many times."""
 
     def __str__(self) -> str:
-        return self.text
+        if not self.text:
+            self.text.append(self._told())
+        return self.text[0]
 
     def _told(self) -> str:
         if self.state == "missing":
@@ -85,7 +84,7 @@ def read(scene: Scene, signal: str, target: Target) -> Reading:
         found = scene.readings[key]
     else:
         # Without a claim of its own an incident sees what others of about the same onset see.
-        shared = (signal, target, int(_usual_end(scene).timestamp()) // SHARED_S)
+        shared = (signal, target, shared_onset(scene))
         if shared not in scene.sight.readings:
             scene.sight.readings[shared] = _read(scene, signal, target, ())
         found = scene.sight.readings[shared]
@@ -102,13 +101,13 @@ def _read(scene: Scene, signal: str, target: Target, claims: tuple[Finding, ...]
     present = np.isfinite(row)
     last = len(row) - 1 - int(present[::-1].argmax())
     times = frame.times
-    if not present[last] or scene.now.timestamp() - times[last] > _stale_s(frame):
+    if not present[last] or scene.now.timestamp() - times[last] > stale_s(frame):
         if current:
             return _of_finding(current)
         if not scene.sight.snapshot.metrics_ok or not present[last]:
             return Reading("unknown", unit=unit)
         return Reading("missing", since=_time(frame, last), unit=unit)
-    first = int(times.searchsorted(times[last] - _newest_s(frame), side="right"))
+    first = int(times.searchsorted(times[last] - newest_s(frame), side="right"))
     now = middle_of(np.sort(row[first:][present[first:]]))
     usual = _usual(scene, frame, row, present, target)
     if current:
@@ -122,11 +121,11 @@ def _read(scene: Scene, signal: str, target: Target, claims: tuple[Finding, ...]
     return _compare(frame, row, usual, now)
 
 
-def _stale_s(frame: Frame) -> float:
+def stale_s(frame: Frame) -> float:
     return max(STALE.total_seconds(), 5 * frame.step_s)
 
 
-def _newest_s(frame: Frame) -> float:
+def newest_s(frame: Frame) -> float:
     return max(NEWEST.total_seconds(), 3 * frame.step_s)
 
 
@@ -153,7 +152,7 @@ def _usual(
     scene: Scene, frame: Frame, row: Series, present: NDArray[np.bool_], target: Target
 ) -> Series | None:
     """Sorted samples from before the onset; a young pod is measured by those it replaces."""
-    early = int(frame.times.searchsorted(_usual_end(scene).timestamp(), side="right"))
+    early = int(frame.times.searchsorted(usual_end(scene).timestamp(), side="right"))
     own = np.sort(row[:early][present[:early]])
     if len(own) >= FEWEST:
         return own
@@ -164,9 +163,16 @@ def _usual(
     return pooled if len(pooled) >= FEWEST else None
 
 
-def _usual_end(scene: Scene) -> datetime:
+def usual_end(scene: Scene) -> datetime:
     """Until when samples tell what was usual."""
     return min(scene.onset, scene.now - GUARD) - GUARD
+
+
+def shared_onset(scene: Scene) -> int:
+    """The minute up to which samples tell what was usual; scenes that share it share readings."""
+    if scene.minute is None:
+        scene.minute = int(usual_end(scene).timestamp()) // SHARED_S
+    return scene.minute
 
 
 def predecessors(scene: Scene, signal: str, pod: Target) -> Series:

@@ -6,8 +6,9 @@ Both only remember what they worked out; what they say follows from the snapshot
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -35,9 +36,12 @@ class Sight:
         self.topology = snapshot.topology
         self.readings: dict[tuple[str, Target, int], object] = {}
         """Filled by `reading.read`: what several incidents look at is judged once."""
+        self.columns: dict[tuple[str, tuple[Target, ...], int], object] = {}
+        """Filled by `many.columns`."""
         self.relations: dict[tuple[str, Target], tuple[Target, ...]] = {}
         """Filled by `relations.related`."""
-        self._rows: dict[str, Mapping[str, list[int]]] = {}
+        self._rows: dict[str, Rows] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def events(self) -> Mapping[Target, tuple[Event, ...]]:
@@ -55,15 +59,12 @@ class Sight:
         frame = self.frame(signal)
         if frame is None:
             return None
-        at = [
-            i for i in self._index(signal, frame).get(target.name, ()) if frame.targets[i] == target
-        ]
+        at = self.rows_of(signal, target)
         if not at:
             return None
-        rows = frame.values[at].astype(np.float64)
         if len(at) == 1:
-            one: Series = rows[0]
-            return one
+            return frame.values[at[0]].astype(np.float64)
+        rows = frame.values[at].astype(np.float64)
         down = frame.signal.worse is Worse.DOWN
         fill, pick = (np.inf, np.min) if down else (-np.inf, np.max)
         worst = pick(np.where(np.isfinite(rows), rows, fill), axis=0)
@@ -77,23 +78,54 @@ class Sight:
         frame = self.frame(signal)
         if frame is None:
             return np.empty((0, 0))
+        rows = self._index(signal, frame)
+        if signal not in self._names:
+            self._names[signal] = tuple(sorted(rows))
+        names = self._names[signal]
+        first, last = bisect_left(names, prefix), bisect_left(names, prefix + _LAST)
         at = [
             i
-            for name, rows in self._index(signal, frame).items()
-            if name.startswith(prefix)
-            for i in rows
+            for name in names[first:last]
+            for i in _listed(rows[name])
             if frame.targets[i].namespace == namespace and frame.targets[i].kind is Kind.POD
         ]
         return frame.values[at].astype(np.float64)
 
-    def _index(self, signal: str, frame: Frame) -> Mapping[str, list[int]]:
+    def rows_of(self, signal: str, target: Target) -> list[int]:
+        """Which rows of `signal`'s frame are `target`'s."""
+        frame = self.frame(signal)
+        found = None if frame is None else self._index(signal, frame).get(target.name)
+        if frame is None or found is None:
+            return []
+        return [i for i in _listed(found) if frame.targets[i] == target]
+
+    def _index(self, signal: str, frame: Frame) -> Rows:
         """By bare name: hashing a string is far cheaper than hashing a target."""
         if signal not in self._rows:
-            found: dict[str, list[int]] = defaultdict(list)
-            for i, target in enumerate(frame.targets):
-                found[target.name].append(i)
-            self._rows[signal] = dict(found)
+            self._rows[signal] = _rows_by_name(frame.targets)
         return self._rows[signal]
+
+
+Rows = dict[str, int | list[int]]
+"""Bare name → its row, or its rows where several targets share it."""
+
+_LAST = "\U0010ffff"
+"""Sorts after every name."""
+
+
+def _rows_by_name(targets: Sequence[Target]) -> Rows:
+    names = [target.name for target in targets]
+    found: Rows = dict(zip(names, range(len(names)), strict=True))
+    if len(found) == len(names):
+        return found
+    several: dict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        several[name].append(i)
+    return dict(several)
+
+
+def _listed(rows: int | list[int]) -> list[int]:
+    return [rows] if isinstance(rows, int) else rows
 
 
 @dataclass(eq=False)
@@ -105,6 +137,8 @@ class Scene:
     step: timedelta = timedelta(seconds=15)
     readings: dict[tuple[str, Target], object] = field(default_factory=dict)
     """Filled by `reading.read`, where the incident has a finding of its own."""
+    minute: int | None = None
+    """Filled by `reading.shared_onset`."""
 
     @property
     def now(self) -> datetime:

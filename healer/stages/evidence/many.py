@@ -1,0 +1,193 @@
+"""One question asked of many targets at once: the truth for each, without citations.
+
+`share(gpus, …)` of a rack reads the same signal of a hundred GPUs. Here that is one pass over
+a matrix; rows with gaps, of several series or with a finding of their own are read one by one,
+as everywhere else, so that both ways always agree.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from healer.model.expression import And, Call, Compare, Expression, Not, Number, Or
+from healer.model.target import Target
+from healer.stages.evidence.reading import (
+    DEVIATIONS,
+    FEWEST,
+    RELATIVE,
+    newest_s,
+    read,
+    shared_onset,
+    stale_s,
+    usual_end,
+)
+from healer.stages.evidence.sight import Scene
+
+Truths = NDArray[np.float64]
+"""1 for yes, 0 for no, NaN for what cannot be seen; shape (targets,)."""
+
+STATES = ("normal", "high", "low", "missing", "unknown")
+_NORMAL, _HIGH, _LOW, _MISSING, _UNKNOWN = range(5)
+
+_OF_STATE: Mapping[str, tuple[frozenset[int], frozenset[int]]] = {
+    # function → (states that make it true, states in which it cannot be told)
+    "high": (frozenset({_HIGH}), frozenset({_MISSING, _UNKNOWN})),
+    "low": (frozenset({_LOW}), frozenset({_MISSING, _UNKNOWN})),
+    "normal": (frozenset({_NORMAL}), frozenset({_MISSING, _UNKNOWN})),
+}
+
+_COMPARE: Mapping[str, Callable[[Truths, float], NDArray[np.bool_]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+Ask = Callable[[Expression, Target], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """One signal of several targets: state (an index into STATES), value now and before."""
+
+    state: NDArray[np.int8]
+    now: Truths
+    before: Truths
+
+
+def truths(
+    test: Expression, scene: Scene, targets: tuple[Target, ...], known: frozenset[str], ask: Ask
+) -> Truths:
+    """What `test` says of each target. `ask` answers what has no shape of its own here.
+
+    known: names of functions; a bare name outside of them is a signal.
+    """
+    match test:
+        case And(parts=parts):
+            return _all([truths(part, scene, targets, known, ask) for part in parts])
+        case Or(parts=parts):
+            return 1 - _all([1 - truths(part, scene, targets, known, ask) for part in parts])
+        case Not(inner=inner):
+            return 1 - truths(inner, scene, targets, known, ask)
+        case Call(name=name, args=(Call(name=signal, args=None),)) if name in _OF_STATE:
+            return _in_state(columns(scene, signal, targets), *_OF_STATE[name])
+        case Call(name="missing", args=(Call(name=signal, args=None),)):
+            seen = columns(scene, signal, targets)
+            return np.where(seen.state == _MISSING, 1.0, np.where(np.isnan(seen.now), np.nan, 0.0))
+        case Compare(left=left, op=op, right=Number(value=limit)) if op in _COMPARE:
+            numbers = _numbers(left, scene, targets, known)
+            if numbers is not None:
+                return np.where(np.isnan(numbers), np.nan, _COMPARE[op](numbers, limit))
+    answers = [ask(test, target) for target in targets]
+    return np.array([np.nan if each is None else float(each) for each in answers])
+
+
+def _all(parts: list[Truths]) -> Truths:
+    """Kleene's and: a no decides, what is unknown stays so."""
+    stacked = np.stack(parts)
+    return np.where((stacked == 0).any(axis=0), 0.0, stacked.sum(axis=0) / len(parts))
+
+
+def _in_state(seen: Columns, yes: frozenset[int], untold: frozenset[int]) -> Truths:
+    holds = np.isin(seen.state, list(yes)).astype(np.float64)
+    return np.where(np.isin(seen.state, list(untold)), np.nan, holds)
+
+
+def _numbers(
+    left: Expression, scene: Scene, targets: tuple[Target, ...], known: frozenset[str]
+) -> Truths | None:
+    match left:
+        case Call(name="value", args=(Call(name=signal, args=None),)):
+            return columns(scene, signal, targets).now
+        case Call(name="ratio", args=(Call(name=signal, args=None),)):
+            seen = columns(scene, signal, targets)
+            return seen.now / np.where(seen.before == 0, np.nan, seen.before)
+        case Call(name=signal, args=None) if signal not in known:
+            return columns(scene, signal, targets).now
+        case _:
+            return None
+
+
+def columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
+    """How `signal` stands on each of `targets`; worked out once for incidents of one minute."""
+    key = (signal, targets, shared_onset(scene))
+    if key not in scene.sight.columns:
+        scene.sight.columns[key] = _columns(scene, signal, targets)
+    shared = scene.sight.columns[key]
+    assert isinstance(shared, Columns)
+    own = [i for i, target in enumerate(targets) if (target, signal) in scene.findings]
+    if not own:
+        return shared
+    seen = Columns(shared.state.copy(), shared.now.copy(), shared.before.copy())
+    for i in own:
+        _put(seen, i, scene, signal, targets[i])
+    return seen
+
+
+def _put(seen: Columns, at: int, scene: Scene, signal: str, target: Target) -> None:
+    reading = read(scene, signal, target)
+    seen.state[at] = STATES.index(reading.state)
+    seen.now[at] = np.nan if reading.now is None else reading.now
+    seen.before[at] = np.nan if reading.before is None else reading.before
+
+
+def _columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
+    count = len(targets)
+    seen = Columns(
+        np.full(count, _UNKNOWN, np.int8), np.full(count, np.nan), np.full(count, np.nan)
+    )
+    frame = scene.sight.frame(signal)
+    if frame is None:
+        return seen
+    rows = [scene.sight.rows_of(signal, target) for target in targets]
+    early = int(frame.times.searchsorted(usual_end(scene).timestamp(), side="right"))
+    fresh = scene.now.timestamp() - frame.times[-1] <= stale_s(frame)
+    plain = [i for i, at in enumerate(rows) if len(at) == 1]
+    whole = np.empty((0, len(frame.times)))
+    if early >= FEWEST and fresh and plain:
+        whole = frame.values[[rows[i][0] for i in plain]].astype(np.float64)
+        gapless = np.isfinite(whole).all(axis=1)
+        plain = [i for i, good in zip(plain, gapless, strict=True) if good]
+        whole = whole[gapless]
+    else:
+        plain = []
+    alone = set(plain)
+    for i, at in enumerate(rows):
+        if at and i not in alone and (targets[i], signal) not in scene.findings:
+            _put(seen, i, scene, signal, targets[i])
+    if len(whole):
+        first = int(frame.times.searchsorted(frame.times[-1] - newest_s(frame), side="right"))
+        now, middle, low, high = _middles(whole, first, early, frame.signal.matters)
+        seen.state[plain] = np.where(now > high, _HIGH, np.where(now < low, _LOW, _NORMAL))
+        seen.now[plain], seen.before[plain] = now, middle
+    return seen
+
+
+def _middles(
+    rows: Truths, first: int, early: int, matters: float
+) -> tuple[Truths, Truths, Truths, Truths]:
+    """(now, usual, low, high) of each row, as `reading.bounds` finds them for one."""
+    now = _middle(np.sort(rows[:, first:], axis=1))
+    usual = np.sort(rows[:, :early], axis=1)
+    middle = _middle(usual)
+    spread = 1.4826 * _middle(np.sort(np.abs(usual - middle[:, None]), axis=1))
+    distance = np.maximum(np.maximum(matters, DEVIATIONS * spread), RELATIVE * np.abs(middle))
+    distance *= 1 - 1e-6
+    tenth = (early - 1) // 10
+    low = np.minimum(middle - distance, usual[:, tenth])
+    high = np.maximum(middle + distance, usual[:, early - 1 - tenth])
+    return now, middle, low, high
+
+
+def _middle(ordered: Truths) -> Truths:
+    half = ordered.shape[1] // 2
+    if ordered.shape[1] % 2:
+        return ordered[:, half]
+    return (ordered[:, half - 1] + ordered[:, half]) / 2
