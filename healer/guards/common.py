@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from healer.model.actions import EvictPod
 from healer.model.intent import ACTIVE_STATES, Intent, State
 from healer.model.plan import Plan
 from healer.model.target import Kind, Target
@@ -13,6 +14,10 @@ from healer.model.verdict import Decision, Verdict
 from healer.settings import Arming, Mode, RemediationSettings
 
 NOT_ARMED = Arming()
+
+DISRUPTIVE = frozenset(
+    {"evict_pod", "delete_pod", "quarantine_pod", "restart_workload", "cordon_node"}
+)
 
 
 def allow(guard: str, *reasons: str) -> Verdict:
@@ -48,11 +53,15 @@ def enforced(plan: Plan, settings: RemediationSettings) -> bool:
 
 
 def owners_of(plan: Plan, topology: Topology) -> frozenset[Target]:
-    """Top owners a plan works on: the workloads of its pods, its nodes, else its target."""
+    """Top owners a plan works on: the workloads of its pods, its nodes, else its target.
+
+    A pod that has been evicted is not in the topology any more; its action remembers its owner.
+    """
+    remembered = {a.target: a.owner for a in plan.actions if isinstance(a, EvictPod) and a.owner}
     found: set[Target] = set()
     for target in (plan.target, *plan.affected_pods):
         workloads = topology.related(target, Kind.WORKLOAD) if target.kind is Kind.POD else ()
-        found |= set(workloads) or {target}
+        found |= set(workloads) or {remembered.get(target, target)}
     return frozenset(found)
 
 
@@ -87,4 +96,4 @@ def failed(intent: Intent) -> bool:
 
 def disruptive(plan: Plan) -> bool:
     """Whether it takes something out of service that ran before."""
-    return any(action.verb in ("evict_pod", "cordon_node") for action in plan.actions)
+    return any(action.verb in DISRUPTIVE for action in plan.actions)

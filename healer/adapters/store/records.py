@@ -193,7 +193,7 @@ def decide(
     query = select(INTENTS.c.body).where(INTENTS.c.id == intent_id).with_for_update()
     body = connection.execute(query).scalar()
     found = None if body is None else load_json(Intent, body)
-    if found is None or found.plan.digest != digest or not _may_decide(found, at, yes=yes):
+    if found is None or found.plan.digest != digest or not may_decide(found, at, yes=yes):
         return False
     decided = dataclasses.replace(
         found,
@@ -206,7 +206,7 @@ def decide(
     return True
 
 
-def _may_decide(found: Intent, at: datetime, *, yes: bool) -> bool:
+def may_decide(found: Intent, at: datetime, *, yes: bool) -> bool:
     """A yes once, while it is asked for; a no until the first call, even after somebody's yes."""
     if any(step.sent_at for step in found.steps):
         return False

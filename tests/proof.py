@@ -1,0 +1,293 @@
+"""Schedules of faults, crashes, lost answers and people, carried out against the genuine engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from proof_rules import Broken, Rules, no_orphans
+from proof_world import NODES, REPLICAS, Cluster, Crash, Store
+
+from healer.adapters.executor import Executor
+from healer.guards import standard
+from healer.healing import SWITCH, Healing
+from healer.model.intent import Intent, State
+from healer.model.topology import Topology
+from healer.model.verdict import Decision, Verdict
+from healer.ports import Guard
+from healer.settings import Arming, Freeze, Mode, RemediationSettings
+from healer.stages import act
+from remediations.drain_node import DrainNode
+from remediations.escalate import EscalateRemediation
+from remediations.restart_pod import RestartPod
+from remediations.scale import Scale
+
+Op = tuple[Any, ...]
+
+FATES = ("refused", "forbidden", "busy", "lost", "lost after", "crash", "crash after")
+REMEDIATIONS = {
+    "restart_pod": RestartPod(),
+    "drain_node": DrainNode(),
+    "scale": Scale(),
+    "escalate": EscalateRemediation(),
+}
+
+_TICKS = st.tuples(st.just("ticks"), st.integers(1, 12))
+_BREAK = st.tuples(st.just("break"), st.sampled_from(("hang", "ecc", "surge")), st.integers(0, 11))
+_FATE = st.tuples(st.just("fate"), st.sampled_from(FATES))
+_PASSING = ("metrics_ok", "cluster_ok", "stale", "observe", "switch", *sorted(REPLICAS), *NODES)
+OPS: st.SearchStrategy[Op] = st.one_of(
+    *[_TICKS] * 3,
+    *[_BREAK] * 4,
+    *[_FATE] * 2,
+    st.tuples(st.just("tick"), st.sampled_from((0, 1)), st.sampled_from((0, 1))),
+    st.tuples(st.just("crash"), st.integers(0, 3)),
+    st.tuples(st.just("unreadable"), st.integers(1, 3)),
+    st.tuples(st.just("while"), st.sampled_from(_PASSING), st.integers(1, 6)),
+    st.tuples(st.just("budget"), st.sampled_from(sorted(REPLICAS)), st.integers(1, 6)),
+    st.tuples(st.just("ask"), st.booleans()),
+    st.tuples(st.just("answer"), st.booleans()),
+    st.tuples(st.just("cordon"), st.sampled_from(NODES)),
+    st.tuples(st.just("uncordon"), st.sampled_from(NODES)),
+    st.tuples(st.just("jump"), st.sampled_from((5, 20, 70))),
+)
+"""What can happen. A `while` holds for so many ticks: blindness, a node that is down, a rollout."""
+
+SCHEDULES = st.lists(OPS, min_size=4, max_size=40)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is switched off, to see that the proof notices."""
+
+    guards: frozenset[str] = frozenset()
+    executor: str = ""
+
+
+def _settings() -> RemediationSettings:
+    names = ("restart_pod", "drain_node", "scale")
+    return RemediationSettings(
+        mode=Mode.ENFORCE,
+        arm={name: Arming(Mode.ENFORCE, ("*",), approval=False) for name in names},
+        deny_namespaces=("batch",),
+        max_per_hour={"target": 3, "namespace": 4, "cluster": 4},
+        cooldown=timedelta(minutes=5),
+        settle_for=timedelta(0),
+        freezes=(Freeze(cron="0 * * * *", duration=timedelta(minutes=10), zone="UTC"),),
+        uncordon=True,
+    )
+
+
+@dataclass
+class Run:
+    """One schedule against two replicas that both believe they lead."""
+
+    mutant: Mutant = Mutant()
+    cluster: Cluster = field(default_factory=Cluster)
+    store: Store = field(default_factory=Store)
+    rejected: set[str] = field(default_factory=set)
+    approved: set[str] = field(default_factory=set)
+    ticks: int = 0
+    replicas: list[Healing] = field(default_factory=list)
+    settings: RemediationSettings = field(default_factory=_settings)
+    _before: Topology | None = None
+
+    def __post_init__(self) -> None:
+        self._arm()
+
+    def _arm(self) -> None:
+        rules = Rules(
+            self.store,
+            self.settings,
+            lambda: bool(self.store.values.get(SWITCH)),
+            self.rejected,
+            self.approved,
+        )
+        self.cluster.rules = rules.all()
+        self.replicas = [self._replica() for _ in range(2)]
+
+    def _replica(self) -> Healing:
+        guards = tuple(
+            _Off() if type(g).__name__ in self.mutant.guards else g for g in standard(self.settings)
+        )
+        executor = EXECUTORS.get(self.mutant.executor, Executor)
+        return Healing(
+            self.store,  # type: ignore[arg-type]
+            executor(self.cluster, self.store, _Clock(self.cluster)),  # type: ignore[arg-type]
+            REMEDIATIONS,
+            guards,
+            self.settings,
+        )
+
+    def tick(self, replica: int, lag: int) -> None:
+        self.ticks += 1
+        now = self.cluster.topology()
+        seen = self._before if lag and self._before is not None else now
+        self.cluster.acting = self.cluster.snapshot(seen)
+        try:
+            _, problems = self.replicas[replica].heal(self.cluster.incidents(), self.cluster.acting)
+            for problem in problems:
+                if problem.what.startswith("Broken"):
+                    raise Broken(*problem.what.removeprefix("Broken: ").split(": ", 1))
+        except Crash:
+            self.replicas[replica] = self._replica()
+            try:
+                self.replicas[replica].resume()
+            except Crash:
+                self.replicas[replica] = self._replica()
+        self._before = now
+        self.cluster.step()
+
+    def perform(self, op: Op) -> None:  # noqa: C901  # one branch an operation
+        cluster, what = self.cluster, op[0]
+        match op:
+            case ("tick", replica, lag):
+                self.tick(replica, lag)
+            case ("ticks", count):
+                self._ticks(count)
+            case ("break", kind, index):
+                cluster.break_(kind, index)
+            case ("fate", fate):
+                cluster.script.append(fate)
+            case ("crash", writes):
+                self.store.crash_in = writes
+            case ("unreadable", times):
+                cluster.unreadable = times
+            case ("while", what_lasts, count):
+                self._while(what_lasts, count)
+            case ("budget", owner, count):
+                cluster.budget_spent.add(owner)
+                self._ticks(count)
+                cluster.budget_spent.discard(owner)
+            case ("ask", yes):
+                arm = {n: replace(a, approval=yes) for n, a in self.settings.arm.items()}
+                self.settings = replace(self.settings, arm=arm)
+                self._arm()
+            case ("answer", yes):
+                self._answer(yes=yes)
+            case ("cordon", node):
+                cluster.cordoned.setdefault(node, "human")
+            case ("uncordon", node):
+                cluster.cordoned.pop(node, None)
+            case ("jump", minutes):
+                cluster.step(timedelta(minutes=minutes))
+        if what != "tick":
+            self._before = None  # a view is late for what we did, not for what others do
+
+    def _ticks(self, count: int) -> None:
+        for number in range(count):
+            self.tick(number % 2, 0)
+
+    def _while(self, what: str, count: int) -> None:
+        """One thing is as it should not be for so many ticks."""
+        cluster = self.cluster
+        if what in NODES:
+            cluster.down.add(what)
+        elif what in REPLICAS:
+            cluster.rolling.add(what)
+        elif what == "observe":
+            self.settings = replace(self.settings, mode=Mode.OBSERVE)
+            self._arm()
+        elif what == "switch":
+            self.store.values[SWITCH] = "stop"
+        else:
+            setattr(cluster, what, not getattr(cluster, what))
+        self._before = None
+        self._ticks(count)
+        cluster.down.discard(what)
+        cluster.rolling.discard(what)
+        self.store.values[SWITCH] = ""
+        cluster.metrics_ok, cluster.cluster_ok, cluster.stale = True, True, False
+        if what == "observe":
+            self.settings = replace(self.settings, mode=Mode.ENFORCE)
+            self._arm()
+
+    def _answer(self, *, yes: bool) -> None:
+        for intent in list(self.store.kept.values()):
+            waits = intent.state in (State.PLANNED, State.APPROVED) and not intent.compensates
+            if waits and self.store.decide(intent, yes=yes, at=self.cluster.now):
+                (self.approved if yes else self.rejected).add(intent.id)
+
+    def settle(self) -> None:
+        """People mend what is broken, time passes, and what was taken out comes back."""
+        cluster = self.cluster
+        cluster.metrics_ok, cluster.cluster_ok, cluster.stale = True, True, False
+        cluster.down, cluster.rolling, cluster.budget_spent = set(), set(), set()
+        cluster.script, cluster.unreadable, self.store.crash_in = [], 0, None
+        for fault in cluster.faults:
+            fault.gone_at = fault.gone_at or cluster.now
+        self.store.values[SWITCH] = ""
+        self.settings = replace(self.settings, mode=Mode.ENFORCE, freezes=())
+        self._arm()
+        self._before = None
+        for _ in range(40):
+            self.tick(0, 0)
+            cluster.step(timedelta(minutes=5))
+            if not any(by != "human" for by in cluster.cordoned.values()):
+                return
+        no_orphans(cluster, self.store)
+
+
+def carry_out(schedule: Sequence[Op], mutant: Mutant = Mutant()) -> Run:
+    """Raises Broken where a property does not hold."""
+    run = Run(mutant)
+    for op in schedule:
+        run.perform(op)
+    run.settle()
+    return run
+
+
+@dataclass
+class _Clock:
+    cluster: Cluster
+
+    def now(self) -> Any:
+        return self.cluster.now
+
+    def monotonic(self) -> float:
+        return self.cluster.now.timestamp()
+
+    def sleep(self, span: timedelta) -> None:
+        self.cluster.step(span)
+
+
+@dataclass(frozen=True)
+class _Off(Guard):
+    def judge(self, plan: Any, case: Any) -> Verdict:
+        return Verdict("off", Decision.ALLOW, ("switched off",))
+
+
+class _AuditAfter(Executor):
+    """Writes down what it sent when it has the answer."""
+
+    def _send(self, intent: Intent, at: int) -> Intent:
+        sent = act.sending(intent, at, self._clock.now())
+        self._keep(sent, intent)
+        action = sent.steps[at].action
+        receipt = self._hands.carry_out(action, sent.id)
+        self._record("step.sent", sent, f"{action.verb} {action.target}", step=at)
+        return self._answered(sent, at, receipt)
+
+
+class _BlindRetry(Executor):
+    """Sends again what was not answered."""
+
+    def _read_back(self, intent: Intent, at: int) -> Intent:
+        return self._send(intent, at)
+
+
+class _NoCas(Executor):
+    """Writes over whatever somebody else wrote meanwhile."""
+
+    def _keep(self, intent: Intent, was: Intent) -> None:
+        self._store.kept[intent.id] = intent  # type: ignore[attr-defined]
+
+
+EXECUTORS: Mapping[str, Callable[..., Executor]] = {
+    "audit after": _AuditAfter,
+    "blind retry": _BlindRetry,
+    "no compare-and-set": _NoCas,
+}
