@@ -5,7 +5,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint servers clean
+.PHONY: demo test lint servers scenarios prove test-cluster docs clean
 
 demo: $(READY)
 	$(BIN)/healer demo --once $(DEMO_FLAGS)
@@ -18,6 +18,20 @@ lint: $(READY)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# Heavier than `make test`, each with a bounded sample in it.
+scenarios: $(READY)
+	$(BIN)/healer lab suite $(SUITE_FLAGS)
+
+prove: $(READY)
+	$(BIN)/python tools/prove.py $(PROVE_FLAGS)
+
+# Against a genuine control plane: KUBECONFIG, or the binaries in KUBEBUILDER_ASSETS.
+test-cluster: $(READY) servers
+	HEALER_TEST_CLUSTER=1 $(BIN)/pytest tests/contracts -m real_ok $(TEST_FLAGS)
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 servers: $(READY)
 	$(BIN)/python tools/servers.py

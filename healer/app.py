@@ -36,6 +36,7 @@ from healer.adapters.rulebook import load_rules
 from healer.adapters.signal_catalogue import load_signals
 from healer.adapters.store import SqlStore, open_store
 from healer.adapters.telemetry import Telemetry
+from healer.adapters.token_review import TokenReviewer, ask_api
 from healer.adapters.tracing import open_tracing
 from healer.errors import HealerError
 from healer.guards import standard
@@ -145,7 +146,7 @@ class App:
             settings.notify,
         )
         self.reconciler = Reconciler(self.store, settings.server, self.clock)
-        self.executor = Executor(world.hands, self.store, self.clock)
+        self.executor = Executor(world.hands, self.store, self.clock, leading=world.leading)
         self.healing = Healing(
             store=self.store,
             executor=self.executor,
@@ -255,7 +256,14 @@ class App:
             signals=self.signals,
             rules=self.rules,
             snapshot=self.snapshot,
+            review=self._reviewer(),
         )
+
+    def _reviewer(self) -> TokenReviewer | None:
+        audience = self.settings.server.kubernetes_audience
+        if not audience or not self.settings.kubernetes.enabled:
+            return None
+        return TokenReviewer(ask_api(connect(self.settings.kubernetes)), audience, self.clock)
 
     def snapshot(self) -> Snapshot | None:
         """What the newest tick saw."""

@@ -10,18 +10,29 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 
+from healer.adapters.alone import Alone
 from healer.errors import HealerError, Permanent, Temporary, UnknownOutcome
 from healer.model.audit import AuditEntry
 from healer.model.intent import Intent, Outcome, Receipt, State
 from healer.model.plan import Plan
 from healer.model.verdict import Decision, Judgement
-from healer.ports import Clock, Hands, Store
+from healer.ports import Clock, Hands, Leadership, Store
 from healer.stages import act
+
+ALONE = Alone()
 
 
 class Executor:
-    def __init__(self, hands: Hands, store: Store, clock: Clock, actor: str = "healer") -> None:
+    def __init__(
+        self,
+        hands: Hands,
+        store: Store,
+        clock: Clock,
+        actor: str = "healer",
+        leading: Leadership = ALONE,
+    ) -> None:
         self._hands, self._store, self._clock, self._actor = hands, store, clock, actor
+        self._leading = leading
 
     def start(
         self,
@@ -91,7 +102,10 @@ class Executor:
         return after
 
     def _send(self, intent: Intent, at: int) -> Intent:
-        sent = act.sending(intent, at, self._clock.now())
+        epoch = self._leading.epoch()
+        if not epoch:
+            return intent  # another replica leads, and goes on from what is written down
+        sent = dataclasses.replace(act.sending(intent, at, self._clock.now()), epoch=epoch)
         action = sent.steps[at].action
         self._keep(sent, intent)
         self._record("step.sent", sent, f"{action.verb} {action.target}", step=at)

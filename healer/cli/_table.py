@@ -85,12 +85,24 @@ def _header(file: Path, cells: list[str]) -> tuple[str, ...]:
     return names[1:]
 
 
+_EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""Least number that counts nano-, micro- or milliseconds since 1970, and how many a second has."""
+
+
 def _time(file: Path, line: int, text: str) -> float:
+    """Seconds since the epoch, from ISO 8601 (UTC where no zone is) or a plain number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if math.isfinite(number):
+        unit = next((unit for least, unit in _EPOCH_UNITS if abs(number) >= least), 1.0)
+        return number / unit
     try:
         when = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise BadInput(
-            "an ISO 8601 time such as 2026-03-04T12:00:00Z",
+            "an ISO 8601 time such as 2026-03-04T12:00:00Z, or seconds since 1970",
             file=file,
             line=line,
             path="timestamp",

@@ -1,16 +1,19 @@
 """`healer detect IN.csv OUT.csv`: the learned detectors over a recorded table.
 
-In: header `timestamp,value[,more columns]`, ISO 8601 times that never fall; repeated or missing
-times and blank values are ordinary. Out: `timestamp,score,is_anomaly`, the same rows in the same
+In: header `timestamp,value[,more columns]`, ISO 8601 times (or numbers since 1970) that never
+fall; repeated or missing times and blank values are ordinary. Out: `timestamp,score,is_anomaly`, the same rows in the same
 order; what is said of a row depends on it and earlier rows only.
 """
 
 from __future__ import annotations
 
 import csv
+import io
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -22,6 +25,8 @@ from healer.plugins import find
 from healer.ports import TableDetector
 
 LEVELS = ("warn", "page", "act")
+SLOW_SAMPLES = 50_000
+"""About three seconds of scoring."""
 
 
 def detect(
@@ -42,12 +47,23 @@ def detect(
         raise BadInput("a file that ends in .html or .png", path="--plot", value=str(plot))
     table = read_table(source)
     base: type[Any] = TableDetector
-    detector: TableDetector = find(("detectors",), "replay", base)()
-    scores = detector.score(table.times, table.values)
+    with _bar(table.values.size) as bar:
+        detector: TableDetector = find(("detectors",), "replay", base)(
+            told=lambda share: bar.update(max(0, round(1000 * share) - bar.pos))
+        )
+        scores = detector.score(table.times, table.values)
     flags = detector.flags(scores, level)
     _write(target, table, scores, flags)
     if plot is not None:
         draw(plot, table, scores, flags)
+
+
+def _bar(samples: int) -> Any:
+    """A progress bar of a thousand steps, on a terminal and for tables that take a while."""
+    hidden = samples < SLOW_SAMPLES or not sys.stderr.isatty()
+    return click.progressbar(
+        length=1000, label="scoring", file=io.StringIO() if hidden else sys.stderr
+    )
 
 
 def _write(

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,9 @@ from healer.lab.lab import Lab
 from healer.lab.scenario import SHIPPED, Scenario, find_scenario, load_scenario
 from healer.lab.scoring import Observed, score
 from healer.settings import Mode
+
+SERVED_MORE = timedelta(hours=1)
+"""Samples are kept so much longer than the history goes back; then the oldest are forgotten."""
 
 NO_STORY = ("demo",)
 """Shipped files that are several stories in one."""
@@ -129,7 +132,10 @@ def serve(
     The scenario begins at this moment, so whoever asks with a wall clock finds its samples.
     """
     wanted = load_scenario(find_scenario(scenario))
-    cluster = Lab(dataclasses.replace(wanted, start=datetime.now(UTC).replace(microsecond=0)))
+    start = datetime.now(UTC).replace(microsecond=0)
+    cluster = Lab(
+        dataclasses.replace(wanted, start=start), retention=wanted.history.span + SERVED_MORE
+    )
     clock = AcceleratedClock(cluster.now, speed)
     with cluster.serve(prometheus_port, kubernetes_port) as (prometheus, kubernetes):
         err().print(f"prometheus {prometheus}\nkubernetes {kubernetes}")

@@ -23,5 +23,8 @@ def localize(
     should be blamed.
     """
     found = blame(read_case(case))
-    ranking = [[f"{s.service}_{s.metric}", round(s.score, 4)] for s in found.suspects[:top]]
+    ranking = [
+        [f"{s.service}_{s.metric}" if s.metric else s.service, round(s.score, 4)]
+        for s in found.suspects[:top]
+    ]
     sys.stdout.write(json.dumps({"ranking": ranking, "confidence": found.confidence}) + "\n")

@@ -16,6 +16,7 @@ from healer.adapters.clocks import SystemClock
 from healer.adapters.store import open_store
 from healer.cli import (
     attention,
+    backtest,
     check,
     config,
     db,
@@ -29,6 +30,7 @@ from healer.cli import (
     rules,
     run,
     signals,
+    switch,
 )
 from healer.server import create_app
 from healer.server.deps import Health, ServerDeps
@@ -47,8 +49,11 @@ app.command()(check.check)
 app.command()(exporter.exporter)
 app.command()(detect.detect)
 app.command()(localize.localize)
+app.command()(backtest.backtest)
 app.command()(records.approve)
 app.command()(records.reject)
+app.command()(switch.stop)
+app.command()(switch.go)
 app.command()(attention.take)
 app.command()(attention.mute)
 app.add_typer(records.incidents, name="incidents")

@@ -24,7 +24,6 @@ from healer.cli.common import (
 from healer.errors import BadInput, Permanent
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
-from healer.model.intent import State
 from healer.server import render_report_html, render_report_md
 from healer.values import dump
 from healer.wording import LANGUAGES
@@ -140,7 +139,7 @@ def reject(
     reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
     config: ConfigOption = None,
 ) -> None:
-    """Say no to a plan that waits for a person."""
+    """Say no to a plan, or take a yes back while nothing has been done."""
     _decide(intent_id, reason, config, yes=False)
 
 
@@ -150,9 +149,7 @@ def _decide(intent_id: str, reason: str, config: ConfigOption, *, yes: bool) -> 
     if intent is None:
         raise BadInput("expected the id of a plan", path="intent", value=intent_id)
     who, now = f"cli:{getpass.getuser()}", datetime.now(UTC)
-    if intent.state is not State.PLANNED or not store.decide(
-        intent_id, intent.plan.digest, who, yes=yes, at=now
-    ):
+    if not store.decide(intent_id, intent.plan.digest, who, yes=yes, at=now):
         raise Permanent(f"{intent_id} is {intent.state} and waits for no answer")
     store.record(
         AuditEntry(

@@ -468,3 +468,28 @@ def test_no_interleaving_of_incidents_takes_out_more_than_allowed(
         if finish and busy:
             executor.conclude(busy[0], Outcome(Effect.EFFECTIVE, clock.now()))
         clock.move(timedelta(seconds=5))
+
+
+class Term:
+    """Leadership for a while."""
+
+    def __init__(self, epoch: str) -> None:
+        self.now = epoch
+
+    def epoch(self) -> str:
+        return self.now
+
+
+def test_who_does_not_lead_sends_nothing_and_the_next_leader_goes_on(
+    store: SqlStore, clock: SteppedClock
+) -> None:
+    hands, term = FakeHands(), Term("lease-7")
+    executor = Executor(hands, store, clock, leading=term)
+    half = begin(executor, drain())
+    assert half.epoch == "lease-7"
+    term.now = ""
+    assert executor.advance(half, says()) == half
+    assert [a.verb for a in hands.done] == ["cordon_node"]
+    after = Executor(hands, store, clock, leading=Term("lease-8")).advance(half, says())
+    assert (after.epoch, after.state) == ("lease-8", State.VERIFYING)
+    assert [a.verb for a in hands.done] == ["cordon_node", "evict_pod"]

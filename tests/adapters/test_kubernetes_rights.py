@@ -15,9 +15,14 @@ from healer.lab.web import Request, Response
 from healer.model.actions import (
     Action,
     CordonNode,
+    DeletePod,
     EvictPod,
+    QuarantinePod,
+    ReleasePod,
+    RestartWorkload,
     RollbackWorkload,
     ScaleWorkload,
+    SetFloor,
     UncordonNode,
 )
 from healer.model.target import Kind, Target
@@ -106,12 +111,58 @@ def rollback(given: Recorder) -> Action:
     )  # fmt: skip
 
 
+def pod_of(given: Recorder) -> Target:
+    meta = given.world.pods()[0]["metadata"]
+    return Target(Kind.POD, meta["name"], NAMESPACE, meta["uid"])
+
+
+def deletion(given: Recorder) -> Action:
+    pod = pod_of(given)
+    return DeletePod(pod, OWNER, pod.uid)
+
+
+def floor(given: Recorder) -> Action:
+    made = given.world.store.create(
+        "autoscaling/horizontalpodautoscalers",
+        {
+            "metadata": {"name": "llama", "namespace": NAMESPACE},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"},
+                "minReplicas": 2,
+                "maxReplicas": 5,
+            },
+        },
+    )
+    return SetFloor(OWNER, "horizontalpodautoscaler/llama", 4, 2, made["metadata"]["uid"])
+
+
+def restart(given: Recorder) -> Action:
+    return RestartWorkload(OWNER, "2026-03-04T12:00:00Z", given.uid("apps/deployments", "llama"))
+
+
+def quarantine(given: Recorder) -> Action:
+    pod = pod_of(given)
+    return QuarantinePod(pod, ("app",), OWNER, pod.uid)
+
+
+def release(given: Recorder) -> Action:
+    taken = quarantine(given)
+    assert given.hands.carry_out(taken, "i1").ok
+    given.asked.clear()
+    return ReleasePod(taken.target, taken.target.uid, "i1")
+
+
 SAMPLES: Mapping[str, Callable[[Recorder], Action]] = {
     "evict_pod": eviction,
+    "delete_pod": deletion,
     "cordon_node": cordon,
     "uncordon_node": uncordon,
     "scale_workload": scaling,
+    "set_floor": floor,
     "rollback_workload": rollback,
+    "restart_workload": restart,
+    "quarantine_pod": quarantine,
+    "release_pod": release,
 }
 
 
@@ -134,3 +185,7 @@ def test_requests_are_read_as_rbac_reads_them() -> None:
     assert str(permission("GET", "/api/v1/namespaces/llm")) == "get namespaces"
     scale = "/apis/apps/v1/namespaces/llm/deployments/x/scale"
     assert str(permission("PATCH", scale)) == "patch deployments/scale.apps"
+
+
+def test_every_verb_that_sends_something_has_a_sample() -> None:
+    assert set(SAMPLES) == {verb for verb, needed in NEEDED.items() if needed}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import builders
 import pytest
 import yaml
-from servers import need
+from servers import binary, need
 from typer.testing import CliRunner
 
 from healer.adapters.store import open_store
@@ -134,8 +135,11 @@ def test_a_report_is_written_in_the_form_that_was_asked_for(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("record")
-def test_a_report_is_printed_by_the_browser_of_this_machine(tmp_path: Path) -> None:
+def test_a_report_is_printed_by_the_browser_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need("chromium")
+    monkeypatch.setenv("PATH", f"{binary('chromium').parent}:{os.environ['PATH']}")
     file = tmp_path / "report.pdf"
     done = healer("incidents", "report", "inc-1", "--form", "pdf", "--out", str(file))
     assert done.exit_code == 0, done.exception

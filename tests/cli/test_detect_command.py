@@ -112,3 +112,45 @@ def test_files_that_are_not_there_are_named(tmp_path):
     assert "UTF-8" in str(run(bad, tmp_path / "out.csv").exception)
     good = write(tmp_path / "in.csv", ["timestamp,value", "2026-01-01T00:00:00Z,1"])
     assert "written" in str(run(good, tmp_path / "no" / "out.csv").exception)
+
+
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000, 1_000_000_000])
+def test_times_may_be_numbers_since_1970(tmp_path, unit):
+    stamps, values = series(300, fault=False)
+    told = [f"{round(datetime.fromisoformat(s).timestamp() * unit)}" for s in stamps]
+    plain = write(tmp_path / "iso.csv", ["timestamp,value", *map(",".join, _rows(stamps, values))])
+    source = write(tmp_path / "in.csv", ["timestamp,value", *map(",".join, _rows(told, values))])
+    for file in (plain, source):
+        assert run(file, file.with_suffix(".out")).exit_code == 0
+    scores = [
+        [line.split(",")[1] for line in file.with_suffix(".out").read_text().splitlines()]
+        for file in (plain, source)
+    ]
+    assert scores[0] == scores[1]
+
+
+def _rows(stamps, values):
+    return [(stamp, f"{value:.4f}") for stamp, value in zip(stamps, values, strict=True)]
+
+
+@pytest.mark.parametrize("rows", [1, 10])
+def test_a_very_short_table_comes_back_unflagged(tmp_path, rows):
+    stamps, values = series(rows, fault=False)
+    source = write(tmp_path / "in.csv", ["timestamp,value", *map(",".join, _rows(stamps, values))])
+    assert run(source, tmp_path / "out.csv").exit_code == 0
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert len(lines) == rows + 1
+    assert all(line.endswith(",0,0") for line in lines[1:])
+
+
+def test_a_column_without_any_value_changes_nothing_else(tmp_path):
+    stamps, values = series()
+    lines = ["timestamp,value,blank", *(f"{s},{v:.4f}," for s, v in _pairs(stamps, values))]
+    assert run(write(tmp_path / "in.csv", lines), tmp_path / "out.csv").exit_code == 0
+    flags = [line.endswith(",1") for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert any(flags[700:715])
+    assert not any(flags[:700])
+
+
+def _pairs(stamps, values):
+    return list(zip(stamps, values, strict=True))

@@ -14,6 +14,7 @@ import pytest
 
 from healer import __version__
 from healer.adapters.store import open_store
+from healer.healing import SWITCH
 from healer.model.audit import AuditEntry
 from healer.model.intent import State
 
@@ -152,3 +153,23 @@ def test_the_openapi_document_is_printed() -> None:
     document = json.loads(healer("openapi").stdout)
     assert document["openapi"].startswith("3.1")
     assert "/api/v1/incidents" in document["paths"]
+
+
+def test_the_switch_is_pulled_and_released_and_both_are_recorded(database: Path) -> None:
+    assert "stopped" in healer("stop", "firmware upgrade", database=database).stdout
+    store = open_store(f"sqlite:///{database}")
+    assert (store.get(SWITCH) or "").startswith("firmware upgrade (cli:")
+    assert "released" in healer("go", database=database).stdout
+    assert store.get(SWITCH) == ""
+    kinds = [entry.kind for _, entry in store.audit()]
+    store.close()
+    assert kinds[-2:] == ["switch.pulled", "switch.released"]
+
+
+def test_a_yes_can_be_taken_back_while_nothing_has_been_done(database: Path) -> None:
+    store = open_store(f"sqlite:///{database}")
+    (intent,) = store.intents()
+    store.close()
+    assert healer("approve", intent.id, database=database).returncode == 0
+    assert healer("reject", intent.id, database=database).returncode == 0
+    assert healer("approve", intent.id, database=database).returncode == 1
