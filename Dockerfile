@@ -17,6 +17,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY . .
 RUN /opt/healer/bin/python -m pip install --no-deps --no-build-isolation . \
  && /opt/healer/bin/python -m pip uninstall --yes --quiet setuptools pip \
+ && find /opt/healer/lib -type d -name tests -prune -exec rm -rf {} + \
  && python -m compileall -q -j 0 /opt/healer/lib
 
 FROM ${PYTHON}

@@ -205,6 +205,24 @@ def test_the_exporters_options_are_options() -> None:
     assert container(privileged)["securityContext"]["privileged"] is True
 
 
+def test_the_exporter_can_push_to_a_receiver_that_it_is_let_out_to() -> None:
+    egress = [{"ports": [{"port": 443, "protocol": "TCP"}]}]
+    values = {
+        "exporter": {"extraArgs": ["--push=https://receiver.example/api/v1/write"]},
+        "networkPolicy": {"exporterEgress": egress},
+    }
+    objects = rendered(values)
+    assert container(one(objects, "DaemonSet"))["args"][-1].startswith("--push=https://")
+    policies = {p["metadata"]["name"]: p["spec"] for p in of(objects, "NetworkPolicy")}
+    assert policies["r-healer-exporter"]["egress"] == egress
+    assert (
+        "egress"
+        not in {p["metadata"]["name"]: p["spec"] for p in of(rendered(), "NetworkPolicy")}[
+            "r-healer-exporter"
+        ]
+    )
+
+
 def test_either_part_can_be_left_out() -> None:
     alone = rendered(
         {"exporter": {"enabled": False}, "monitoring": {"podMonitor": {"enabled": True}}}
