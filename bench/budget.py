@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 def fleet(count: int, days: float, seed: int) -> Frame:
     """Healthy series, one of six kinds each, a sample a minute."""
     rng = np.random.default_rng(seed)
-    times = START + STEP_S * np.arange(round(days * DAY_S / STEP_S))
+    times: Floats = START + STEP_S * np.arange(round(days * DAY_S / STEP_S), dtype=np.float64)
     values = np.stack([_healthy(rng, times, kind=i % 6) for i in range(count)])
     targets = tuple(Target(Kind.POD, f"engine{i}", "serving") for i in range(count))
     return Frame(SIGNAL, times, values.astype(np.float32), targets)

@@ -4,8 +4,9 @@
 
 A simulated fleet: eight GPUs and two pods a node, sixteen nodes a rack, twelve replicas a
 workload, half an hour of every signal the shipped rules read. Each finding sits on a pod of
-another workload, so that each is an incident of its own: the dearest case. The tick is what the
-loop does: findings become incidents, and incidents a ranking, on a topology never seen before.
+another workload, so that each is an incident of its own: the dearest case (as many as there are
+workloads, at most 200). The tick is what the loop does: findings become incidents, and incidents
+a ranking, on a topology never seen before. Times are of the processor, not of the clock.
 Exit status 1 when 200 findings on 1,500 nodes cost more than a second, or when one more finding
 costs more than twice on 6,000 nodes what it costs on 150.
 """
@@ -41,7 +42,7 @@ from healer.stages.diagnose import diagnose_all
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 GPUS, PODS, REPLICAS, RACK = 8, 2, 12, 16
 STEPS, STEP_S = 120, 15.0
-FINDINGS, FEW, NODES = 200, 20, 1_500
+FINDINGS, NODES = 200, 1_500
 LIMIT_S, LIMIT_GROWTH = 1.0, 2.0
 MISHAPS = (
     "throttle",
@@ -58,6 +59,9 @@ MISHAPS = (
     "waiting",
     "unavailable",
     "maxed",
+    "links_down",
+    "pcie",
+    "oom",
 )
 """In the names of signals that are nothing while all is well."""
 SIZES = (150, NODES, 6_000)
@@ -190,19 +194,20 @@ def main() -> int:
         world = fleet(nodes)
         seen = frames(world, signals)
         totals = {}
-        for count in (FEW, FINDINGS):
+        most = min(FINDINGS, len(world.by_kind[Kind.WORKLOAD]))
+        for count in (most // 10, most):
             given = (world, seen, claims(world, count), rules)
-            if options.profile and count == FINDINGS:
+            if options.profile and count == most:
                 with cProfile.Profile() as profile:
                     tick(*given)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(35)
             bonding, ranking, incidents = best_of(1 if options.quick else 3, *given)
             totals[count] = bonding + ranking
             print(f"{nodes:6}{count:10}{incidents:11}{bonding:13.3f}{ranking:12.3f}", flush=True)
-        slopes[nodes] = 1000 * (totals[FINDINGS] - totals[FEW]) / (FINDINGS - FEW)
+        slopes[nodes] = 1000 * (totals[most] - totals[most // 10]) / (most - most // 10)
         print(f"{'':6}one more finding costs {slopes[nodes]:.2f} ms")
-        if nodes == NODES and totals[FINDINGS] > LIMIT_S:
-            missed.append(f"{FINDINGS} findings on {nodes} nodes: {totals[FINDINGS]:.2f} s")
+        if nodes == NODES and totals[most] > LIMIT_S:
+            missed.append(f"{most} findings on {nodes} nodes: {totals[most]:.2f} s")
     if len(slopes) > 1 and slopes[SIZES[-1]] > LIMIT_GROWTH * slopes[SIZES[0]]:
         missed.append(f"one finding costs {slopes[SIZES[-1]] / slopes[SIZES[0]]:.1f} times as much")
     for name in missed:

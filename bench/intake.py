@@ -35,7 +35,7 @@ from healer.settings import ServerSettings
 
 LIMIT_MS = 100.0
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-TOKEN = "bench-token"  # noqa: S105  of a server that lives for a minute
+TOKEN = "bench-token"
 
 
 def serve(folder: str, port: int) -> None:

@@ -32,8 +32,8 @@ from healer.model.target import Kind, Target
 _POD_SUFFIX = re.compile(r"(-[a-z0-9]{8,10})?-[a-z0-9]{5}$|-\d+$")
 LATELY_S = 900.0
 """Span of the second channel: the mean error over this long. Blips do not move it."""
-BLOCK_S = 1800.0
-"""One chance for a false alarm: alarms closer than this are one."""
+BLOCK_S = 3600.0
+"""One chance for a false alarm: what is strange twice within an hour is one alarm."""
 WORTH = 0.9
 """A season is kept when it makes the typical error at least a tenth smaller, out of sample."""
 SLOT_S = 300.0
@@ -43,10 +43,8 @@ _CHUNK = 512
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Everything by row. profile: (N, S) over a day from `anchor_s`; week: (N, 7) day offsets."""
+    """The tails of chosen rows."""
 
-    profile: NDArray[np.float32]
-    week: NDArray[np.float32]
     now: Tail
     lately: Tail
     worst: Tail
@@ -131,6 +129,8 @@ def _learn(
         residual = np.full(values.shape, np.nan)
         told = np.repeat(foretold(days).reshape(len(values), -1), wide, axis=1)
         residual[:, start:] = values[:, start:] - told
+        # Days foretold from one or two others err more than a day to come will.
+        residual[:, : start + min(4, days.shape[1] // 3) * fine] = np.nan
         errors = residual - trailing_level(residual, step)
         enough = np.isfinite(errors).sum(axis=1) * step >= DAY_S
         gain = _size(errors) < WORTH * _size(np.where(np.isfinite(errors), flat, np.nan))
@@ -147,7 +147,9 @@ def _learn(
     now_tail, late_tail = fit_tail(errors, floor), fit_tail(lately, floor)
     combined = (evidence(now_tail, errors) + evidence(late_tail, lately)) / 2.0
     held = _least(combined, round(hold_s / step))
-    worst_tail = fit_tail(_block_max(held, round(BLOCK_S / step)), np.full(len(values), 0.05))
+    worst = _block_max(np.where(np.isfinite(errors), held, -np.inf), round(BLOCK_S / step))
+    # Evidence is a logarithm already: its own tail is exponential.
+    worst_tail = fit_tail(worst, np.full(len(values), 0.05), heaviest=0.0)
     known = np.where(np.isfinite(errors).sum(axis=1) >= 12, seen, 0.0)
     return {
         "profile": np.nan_to_num(season + level[:, None]).astype(np.float32),
@@ -247,6 +249,7 @@ def _least(scores: Floats, back: int) -> Floats:
 
 
 def _block_max(scores: Floats, length: int) -> Floats:
+    """Worst of each block; blocks without a sample stay −inf, which is no record."""
     length = max(1, length)
     blocks = max(1, scores.shape[1] // length)
     used = scores[:, -blocks * length :]
@@ -255,10 +258,8 @@ def _block_max(scores: Floats, length: int) -> Floats:
 
 
 def unpack(arrays: Mapping[str, NDArray[Any]], rows: NDArray[np.intp]) -> Learned:
-    """The chosen rows of a baseline."""
+    """The tails of chosen rows of a baseline."""
     return Learned(
-        arrays["profile"][rows],
-        arrays["week"][rows],
         Tail.unpacked(arrays["now"][rows]),
         Tail.unpacked(arrays["lately"][rows]),
         Tail.unpacked(arrays["worst"][rows]),

@@ -115,32 +115,38 @@ def scene(
     index: dict[Target, int] = {}
     groups: list[str] = []
     for name in named:
+        if frames[name].targets == tuple(index):
+            continue
         for row, target in enumerate(frames[name].targets):
             if target not in index:
                 index[target] = len(index)
                 groups.append(group_of(target, topology, frames[name], row))
+    targets = tuple(index)
     out = np.full((len(index), len(named), len(columns)), np.nan)
     for f, name in enumerate(named):
         frame = frames[name]
-        rows = np.asarray([index[t] for t in frame.targets], dtype=np.intp)
         picked = _columns(frame, columns)
+        if frame.targets == targets:
+            out[:, f] = picked
+            continue
+        rows = np.asarray([index[t] for t in frame.targets], dtype=np.intp)
         total = np.zeros((len(index), len(columns)))
         count = np.zeros((len(index), len(columns)))
         np.add.at(total, rows, np.nan_to_num(picked))
         np.add.at(count, rows, np.isfinite(picked))
         out[:, f] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return Scene(tuple(named), tuple(index), tuple(groups), out)
+    return Scene(tuple(named), targets, tuple(groups), out)
 
 
 def _columns(frame: Frame, columns: Sequence[int]) -> Floats:
     width = max(1, round(60.0 / max(frame.step_s, 1.0)))
-    values = np.where(np.isfinite(frame.values), frame.values, np.nan)
-    length = values.shape[1]
-    out = np.full((len(values), len(columns)), np.nan)
+    length = frame.values.shape[1]
+    out = np.full((len(frame.values), len(columns)), np.nan)
     for k, column in enumerate(columns):
         end = length + column + 1 if column < 0 else column + 1
         if 0 < end <= length:
-            out[:, k] = quiet_median(values[:, max(0, end - width) : end].astype(np.float64))
+            part = frame.values[:, max(0, end - width) : end].astype(np.float64)
+            out[:, k] = quiet_median(np.where(np.isfinite(part), part, np.nan))
     return out
 
 

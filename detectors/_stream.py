@@ -8,6 +8,7 @@ a day, shorter at the beginning, when every hour doubles what is known.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ LEAST = 24
 """Errors a tail needs."""
 RECORD_S = 7 * DAY_S
 REFIT_S = DAY_S / 4
+Told = Callable[[float], None]
 BEYOND = 5.0
 """A record of n errors vouches for one in 5 n and no less: beyond, channels must agree. What
 200 rows have not seen is no surprise yet, and a young series stays quiet by itself."""
@@ -33,30 +35,36 @@ UNKNOWN = 0.5
 SEED = 20_240_229
 
 
-def score_series(times: Floats, values: Floats) -> Floats:
-    """One column: mean evidence of its seven channels and a forest over them, (T,)."""
+def score_series(times: Floats, values: Floats, told: Told) -> Floats:
+    """One column: mean evidence of its seven channels and a forest over them, (T,).
+
+    told: is called with the share that is done.
+    """
     if len(times) <= FIRST_ROWS:
         return np.zeros(len(times))
     step = step_of(times)
     errors = channels(times, values, step)
+    told(0.5)
     parts = _tails(times, values, np.abs(errors), step)
+    told(0.7)
     joint = _forest(times, errors, step)
     return _remembered(_agreed(np.column_stack([parts, joint])), np.isfinite(values))
 
 
-def score_table(times: Floats, values: Floats) -> Floats:
+def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     """Several columns: how strange the worst eighth of them is, (T, C) → (T,).
 
     Taken as it is, on the scale of one column, and again against its own record: what all
     columns do together every day (a batch, a rollout) is then no surprise.
     """
     if values.shape[1] == 1:
-        return score_series(times, values[:, 0])
+        return score_series(times, values[:, 0], told)
     if len(times) <= FIRST_ROWS:
         return np.zeros(len(times))
     step = step_of(times)
     scores = []
-    for column in values.T:
+    for done, column in enumerate(values.T):
+        told(done / values.shape[1])
         errors = channels(times, column, step)
         scores.append(_agreed(_tails(times, column, np.abs(errors), step)))
     ordered = np.sort(np.column_stack(scores), axis=1)

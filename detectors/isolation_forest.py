@@ -156,9 +156,14 @@ class IsolationForest(JointDetector):
         tail = Tail.unpacked(arrays[f"{key}.tail"])
         standing, member = scale.standing(now)
         fresh = np.isfinite(now.values[:, :, -1]).mean(axis=1) >= 0.5
-        rows = standing.transpose(0, 2, 1).reshape(-1, standing.shape[1])
-        rarity = _rarity(forest, tail, rows).reshape(len(standing), -1).min(axis=1)
         cuts = {Level.WARN: _cut(self.warn_per_day), Level.PAGE: _cut(self.page_per_day)}
+        # The newest point first: on an ordinary tick few targets need a look at the rest.
+        rarity = _rarity(forest, tail, standing[:, :, -1])
+        open_ = np.flatnonzero(rarity >= cuts[Level.WARN])
+        for k in range(standing.shape[2] - 1):
+            rarity[open_] = np.minimum(
+                rarity[open_], _rarity(forest, tail, standing[open_][:, :, k])
+            )
         for i in np.flatnonzero(member & fresh & (rarity >= cuts[Level.WARN])):
             shares = _shares(forest, tail, standing[i, :, -1], now.signals)
             lead = _lead(shares, now, snapshot.frames, int(i), scale)

@@ -6,6 +6,7 @@ hour of history or a year. No labels. Levels are what they cost on series withou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +29,18 @@ class Replay(TableDetector):
     act: float = 2.5
     """Score of level act: about one in a year."""
 
+    told: Callable[[float], None] | None = None
+    """Called with the share that is done, for tables that take minutes."""
+
     def score(self, times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         table = np.where(np.isfinite(values), values, np.nan)
-        return score_table(times, table.reshape(len(times), -1))
+        return score_table(times, table.reshape(len(times), -1), self.told or _silent)
 
     def flags(self, scores: NDArray[np.float64], level: str) -> NDArray[np.bool_]:
         cut = {"warn": self.warn, "page": self.page, "act": self.act}[level]
         reached: NDArray[np.bool_] = scores >= cut
         return reached
+
+
+def _silent(_: float) -> None:
+    """Nobody waits for it."""

@@ -20,10 +20,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors._common import fresh_s, moment, said, title
+from detectors._common import moment, said, title
+from detectors._grid import Grid, grid_of
 from detectors._learned import (
     BLOCK_S,
-    LATELY_S,
     Learned,
     learn,
     row_keys,
@@ -83,21 +83,20 @@ class Seasonal(Detector):
 
     def detect(self, frame: Frame, baseline: Baseline | None) -> Iterator[Finding]:
         spacing = float(baseline.meta["step_s"]) if baseline is not None else 60.0
-        grid = _grid(frame, self.hold.total_seconds(), spacing)
+        grid = grid_of(frame, self.hold.total_seconds(), spacing)
         if baseline is None:
             yield from self._cold(frame, grid, np.arange(len(frame)))
             return
-        index = {str(key): i for i, key in enumerate(baseline.arrays["keys"])}
-        keys = row_keys(frame)
+        index = {key: i for i, key in enumerate(baseline.arrays["keys"].tolist())}
         days = baseline.arrays["days"]
-        own = np.asarray([index.get(key, -1) for key in keys], dtype=np.intp)
-        own = np.where((own >= 0) & (days[own] > 0), own, -1)
-        lent = np.asarray([index.get(stem(t), -1) for t in frame.targets], dtype=np.intp)
-        rows = np.where(own >= 0, own, lent)
+        rows = np.asarray([index.get(key, -1) for key in row_keys(frame)], dtype=np.intp)
+        rows = np.where((rows >= 0) & (days[rows] > 0), rows, -1)
+        borrowed = rows < 0
+        for i in np.flatnonzero(borrowed):
+            rows[i] = index.get(stem(frame.targets[i]), -1)
         known = np.flatnonzero(rows >= 0)
         if len(known):
-            learned = unpack(baseline.arrays, rows[known])
-            yield from self._judge(frame, grid, known, learned, baseline, own[known] < 0)
+            yield from self._judge(frame, grid, known, rows[known], baseline, borrowed[known])
         strangers = np.flatnonzero(rows < 0)
         if len(strangers):
             yield from self._cold(frame, grid, strangers)
@@ -105,22 +104,31 @@ class Seasonal(Detector):
     def _judge(
         self,
         frame: Frame,
-        grid: _Grid,
+        grid: Grid,
         rows: NDArray[np.intp],
-        learned: Learned,
+        lines: NDArray[np.intp],
         baseline: Baseline,
         borrowed: NDArray[np.bool_],
     ) -> Iterator[Finding]:
-        """Rows with a record: score each minute of the hold, and keep the least of them."""
+        """Rows with a record: score each point of the hold, and keep the least of them.
+
+        lines: where each row stands in the baseline. Only rows that were off by what matters at
+        every point are scored: on an ordinary tick that is few of them.
+        """
         worse, matters = frame.signal.worse, frame.signal.matters
-        expected = _expected(learned, grid.times, baseline)
+        expected = _expected(baseline, lines, grid.times)
         errors = signed(grid.now[rows] - expected, worse)
+        off = np.isfinite(errors[:, -1]) & ~(errors < matters).any(axis=1)
+        chosen = np.flatnonzero(off)
+        if not len(chosen):
+            return
+        rows, lines, borrowed = rows[chosen], lines[chosen], borrowed[chosen]
+        expected, errors = expected[chosen], errors[chosen]
+        learned = unpack(baseline.arrays, lines)
         lately = signed(grid.lately[rows] - expected, worse)
         combined = (evidence(learned.now, errors) + evidence(learned.lately, lately)) / 2.0
         rarity = evidence(learned.worst, combined)
-        rarity = np.where(np.isfinite(errors) & (errors >= matters), rarity, 0.0)
-        held = np.where(np.isfinite(grid.now[rows]), rarity, np.inf).min(axis=1)
-        held = np.where(np.isfinite(grid.now[rows, -1]), held, 0.0)
+        held = np.where(np.isfinite(errors), rarity, np.inf).min(axis=1)
         cuts = self._cuts()
         margin = _margin(learned, cuts[Level.PAGE], matters)
         # A borrowed or short record is a guess at this row's ways: it may show and page, not act.
@@ -144,7 +152,7 @@ class Seasonal(Detector):
         young: NDArray[np.bool_] = lately & (first > frame.times[0])
         return young
 
-    def _cold(self, frame: Frame, grid: _Grid, rows: NDArray[np.intp]) -> Iterator[Finding]:
+    def _cold(self, frame: Frame, grid: Grid, rows: NDArray[np.intp]) -> Iterator[Finding]:
         """No record yet: against the row's own window, by robust deviations, never above page.
 
         The window must be half full, and the change both large for the row and for the fleet,
@@ -188,7 +196,7 @@ class Seasonal(Detector):
     def _finding(
         self,
         frame: Frame,
-        grid: _Grid,
+        grid: Grid,
         row: int,
         level: Level,
         score: float,
@@ -227,72 +235,16 @@ _NEVER_NEGATIVE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Grid:
-    """What is judged, at the spacing of the record. times: (K,), from one hold ago until now;
-    now: (N, K), the newest sample of the minute that ends then; lately: (N, K), means over the
-    15 minutes before."""
-
-    times: Floats
-    now: Floats
-    lately: Floats
-
-
-def _grid(frame: Frame, hold_s: float, spacing_s: float) -> _Grid:
-    """Samples as far apart as those of the record were: a mean over more of them would be
-    calmer than the record knows, and a false alarm rarer than its budget.
-
-    The newest may be as old as a missed scrape; elsewhere a minute without a sample is NaN.
-    """
-    step, count = max(frame.step_s, 1.0), frame.values.shape[1]
-    apart = max(1, round(max(spacing_s, 60.0, step) / step))
-    number = max(1, round(LATELY_S / (apart * step)))
-    hold = max(0, min(round(hold_s / step), count - 1))
-    lags = np.unique(np.r_[np.arange(0, hold, min(apart, max(hold, 1))), hold])[::-1]
-    width = max(1, round(60.0 / step))
-    wanted = np.unique(lags[:, None] + apart * np.arange(number)[None, :])
-    wanted = wanted[wanted < count]
-    fresh = max(width, round(fresh_s(frame) / step))
-    seen = {
-        int(lag): _newest(frame.values, count - int(lag), width if lag else fresh)
-        for lag in wanted
-    }
-    lately = np.column_stack(
-        [_mean([seen[k] for k in lag + apart * np.arange(number) if k in seen]) for lag in lags]
-    )
-    now = np.column_stack([seen[int(lag)] for lag in lags])
-    return _Grid(frame.times[count - 1 - lags], now, lately)
-
-
-def _newest(values: NDArray[np.float32], end: int, width: int) -> Floats:
-    """The newest finite one of the `width` columns before `end`, (N,)."""
-    newest = values[:, end - 1].astype(np.float64)
-    for column in range(end - 2, max(end - width, 0) - 1, -1):
-        missing = ~np.isfinite(newest)
-        if not missing.any():
-            break
-        newest = np.where(missing, values[:, column], newest)
-    return np.where(np.isfinite(newest), newest, np.nan)
-
-
-def _mean(columns: list[Floats]) -> Floats:
-    table = np.stack(columns)
-    known = np.isfinite(table)
-    total = np.where(known, table, 0.0).sum(axis=0)
-    number = known.sum(axis=0)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
-
-
-def _expected(learned: Learned, times: Floats, baseline: Baseline) -> Floats:
+def _expected(baseline: Baseline, lines: NDArray[np.intp], times: Floats) -> Floats:
     """Profile (between its slots by a straight line) plus weekday offset, (N, K)."""
     anchor, slots = float(baseline.meta["anchor_s"]), int(baseline.meta["slots"])
     place = ((times - anchor) % DAY_S) / DAY_S * slots
     low = np.floor(place).astype(np.intp) % slots
     part = place - np.floor(place)
-    profile = learned.profile
-    between = profile[:, low] * (1.0 - part) + profile[:, (low + 1) % slots] * part
+    profile, at = baseline.arrays["profile"], lines[:, None]
+    between = profile[at, low] * (1.0 - part) + profile[at, (low + 1) % slots] * part
     weekday = np.floor((times - anchor) / DAY_S).astype(np.intp) % 7
-    expected: Floats = between + learned.week[:, weekday]
+    expected: Floats = between + baseline.arrays["week"][at, weekday]
     return expected
 
 

@@ -216,6 +216,28 @@ def gateway(n: int) -> Iterator[str]:
     yield from histogram("istio_request_duration_milliseconds", n, 10, 6400, **mesh)
 
 
+def ai_gateway(n: int, model_name: str = "llama-8b") -> Iterator[str]:
+    model = {"gen_ai_request_model": model_name, "gen_ai_operation_name": "chat"}
+    for name, at in (
+        ("request_duration_seconds", 6.4),
+        ("time_to_first_token_seconds", 0.4),
+        ("time_per_output_token_seconds", 0.03),
+    ):
+        yield from histogram(f"gen_ai_server_{name}", n, 9, at, **model)
+        yield from histogram(f"gen_ai_server_{name}", n, 1, at, **model, error_type="500")
+    for kind, at in (("input", 400), ("output", 90)):
+        name = "gen_ai_client_token_usage_token"
+        yield from histogram(name, n, 10, at, **model, gen_ai_token_type=kind)
+
+
+def agentgateway(n: int) -> Iterator[str]:
+    """The same with a prefix, and without the unit."""
+    for each in ai_gateway(n, "mistral-7b"):
+        name, brace, rest = each.partition("{")
+        name = name.replace("_seconds", "").replace("usage_token", "usage")
+        yield f"agentgateway_{name}{brace}{rest}"
+
+
 def dcgm(n: int) -> Iterator[str]:
     labels = {**GPU, **HELD}
     for name, value in (
@@ -376,6 +398,7 @@ SOURCES: dict[str, Samples] = {
     "ray_serve": ray_serve,
     "llamacpp": llamacpp,
     "gateway": gateway,
+    "ai_gateway": ai_gateway,
     "dcgm": dcgm,
     "healer_exporter": healer_exporter,
     "kube_state_metrics": kube_state_metrics,
@@ -388,5 +411,6 @@ VARIANTS: dict[str, tuple[str, Samples]] = {
     "vllm-underscore": ("vllm", vllm("vllm_")),
     "vllm-v0": ("vllm", vllm(old=True)),
     "sglang-underscore": ("sglang", sglang("sglang_")),
+    "agentgateway": ("ai_gateway", agentgateway),
 }
 """Other spellings of a source's page: variant → (source, page)."""

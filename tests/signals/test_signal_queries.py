@@ -71,6 +71,8 @@ VALUES: dict[tuple[str, str], float] = {
     ("dynamo", "error_ratio"): 0.1,
     ("ray_serve", "serve_error_ratio"): 0.1,
     ("gateway", "gateway_error_ratio"): 0.1,
+    ("ai_gateway", "gateway_error_ratio"): 0.1,
+    ("ai_gateway", "gateway_request_rate"): 10,
     ("gateway", "service_error_ratio"): 0.1,
     ("dcgm", "gpu_util"): 97,
     ("dcgm", "gpu_power"): 610.5,
@@ -112,7 +114,13 @@ VALUES: dict[tuple[str, str], float] = {
 }
 """What follows from the made pages; their steps are rates a second."""
 
-QUANTILES = {"ttft_p95": 0.4, "itl_p95": 0.03, "e2e_p95": 6.4, "queue_time_p95": 0.2}
+QUANTILES = {
+    "gateway_ttft_p95": 0.4,
+    "ttft_p95": 0.4,
+    "itl_p95": 0.03,
+    "e2e_p95": 6.4,
+    "queue_time_p95": 0.2,
+}
 
 
 def _id(signal: Signal) -> str:
@@ -128,7 +136,8 @@ def _expected_target(signal: Signal, pod: str) -> Target:
         mesh = signal.name.startswith("service_")
         return Target(Kind.SERVICE, *(("llama", "serving") if mesh else ("pool", "gateway")))
     if signal.scope is Kind.MODEL:
-        return Target(Kind.MODEL, "llama" if signal.source == "gateway" else "llama-8b")
+        models = {"gateway": "llama", "agentgateway": "mistral-7b"}
+        return Target(Kind.MODEL, models.get(pod, "llama-8b"))
     return EXPECTED[signal.scope]
 
 
@@ -237,12 +246,14 @@ LENGTHS = [s for s in SIGNALS if s.name.endswith(("prompt_lengths", "output_leng
 @pytest.mark.parametrize("signal", LENGTHS, ids=_id)
 def test_lengths_come_as_cumulative_buckets(signal: Signal, backfilled: Asked) -> None:
     frame = to_frame(signal, backfilled.instant(signal.query), Places.of(TOPOLOGY))
+    model = _expected_target(signal, signal.source)
     buckets = sorted(
         (float(labels["le"]), float(row[-1]))
-        for (_, row), labels in zip(frame.rows(), frame.labels, strict=True)
+        for (target, row), labels in zip(frame.rows(), frame.labels, strict=True)
+        if target == model
     )
     counts = [count for _, count in buckets]
     assert buckets[-1][0] == float("inf")
     assert counts == sorted(counts)
-    replicas = sum(source == signal.source for source, _ in made_pages.VARIANTS.values()) + 1
+    replicas = {"vllm": 3, "sglang": 2}.get(signal.source, 1)
     assert counts[-1] == pytest.approx(6000 * replicas, rel=0.05)

@@ -106,11 +106,12 @@ def test_a_baseline_of_another_version_is_relearned_not_misread():
 
 def test_what_is_due_comes_oldest_first_and_only_where_there_is_data():
     detectors = made()
-    known = Baseline("seasonal", "ttft_p95", 1, NOW - timedelta(hours=7))
+    version = dict(detectors.by_signal["ttft_p95"])["seasonal"].version
+    known = Baseline("seasonal", "ttft_p95", version, NOW - timedelta(hours=7))
     jobs = due(detectors, {("seasonal", "ttft_p95"): known}, NOW, ("ttft_p95", "kv_usage"))
     assert [job.name for job in jobs] == ["isolation_forest", "seasonal"]
     assert jobs[0].wants == ("ttft_p95", "kv_usage")
-    fresh = Baseline("seasonal", "ttft_p95", 1, NOW - timedelta(hours=1))
+    fresh = Baseline("seasonal", "ttft_p95", version, NOW - timedelta(hours=1))
     assert not due(detectors, {("seasonal", "ttft_p95"): fresh}, NOW, ("node_load",))
 
 
