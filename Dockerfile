@@ -6,7 +6,7 @@
 ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
-# A mirror of the package index, where pypi.org is slow or out of reach.
+# A mirror of the package index, where the usual one is slow or out of reach.
 ARG PIP_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src

@@ -5,7 +5,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint servers scenarios prove test-cluster docs clean
+.PHONY: demo test lint servers scenarios prove test-cluster docs generate image-check clean
 
 demo: $(READY)
 	$(BIN)/healer demo --once $(DEMO_FLAGS)
@@ -29,6 +29,14 @@ prove: $(READY)
 # Against a genuine control plane: KUBECONFIG, or the binaries in KUBEBUILDER_ASSETS.
 test-cluster: $(READY) servers
 	HEALER_TEST_CLUSTER=1 $(BIN)/pytest tests/contracts -m real_ok $(TEST_FLAGS)
+
+# Everything that is written from something else: schema, permissions, settings page, image lock.
+generate: $(READY)
+	$(BIN)/python tools/generate.py
+
+# The Dockerfile's steps in a clean folder, where no container engine is at hand.
+image-check: $(READY)
+	$(BIN)/python tools/try_image.py out/image
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict

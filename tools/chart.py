@@ -46,6 +46,7 @@ NARROWER: Mapping[str, Mapping[str, Any]] = {
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.port": PORT,
     "exporter.port": PORT,
+    "exporter.extraArgs": {"type": "array", "items": {"type": "string", "pattern": "^--"}},
     "httpRoute.hostnames": {"type": "array", "items": {"type": "string"}},
     "monitoring.prometheusRule.latencyP95Seconds": {"type": "number", "exclusiveMinimum": 0},
     "monitoring.prometheusRule.errorRatio": {

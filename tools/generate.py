@@ -19,8 +19,9 @@ def main(arguments: list[str]) -> int:
     import dashboards  # noqa: PLC0415
     import image_lock  # noqa: PLC0415
     import monitoring  # noqa: PLC0415
+    import pages  # noqa: PLC0415
 
-    makers = (chart, monitoring, dashboards, image_lock)
+    makers = (chart, monitoring, dashboards, image_lock, pages)
     made = {file: text for maker in makers for file, text in maker.generated().items()}
     stale = []
     for file, text in made.items():

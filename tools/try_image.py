@@ -27,22 +27,36 @@ READY_WITHIN_S = 60.0
 CONTEXT = ("pyproject.toml", "README.md", "LICENSE")
 PACKAGES = ("healer", "detectors", "remediations", "rules", "exporters")
 
+IMPORT_ALL = """
+import importlib, pkgutil
+for name in {packages}:
+    for found in pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."):
+        if not found.name.endswith("__main__") and "migrations" not in found.name:
+            importlib.import_module(found.name)
+import sklearn.ensemble, statsmodels.tsa.seasonal, statsmodels.api, scipy.stats, psycopg
+"""
+"""Everything can be imported from what the image holds."""
+
 
 def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0]).resolve()
     environment = folder / "opt" / "healer"
     source = folder / "src"
     copy_context(source)
+    wanted = list(data_files(source))
     run(sys.executable, "-m", "venv", str(environment))
     python = str(environment / "bin" / "python")
     pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "install", "--require-hashes", "-r", str(ROOT / "requirements-image.lock"))
     run(*pip, "install", "--no-deps", "--no-build-isolation", str(source))
     run(*pip, "uninstall", "--yes", "setuptools", "pip")
+    for tests in [f for f in environment.rglob("tests") if f.is_dir()]:
+        shutil.rmtree(tests, ignore_errors=True)  # one may lie in another
     run(sys.executable, "-m", "compileall", "-q", str(environment / "lib"))
     shutil.rmtree(source)
     say(f"environment: {size_mb(environment):.0f} MB")
-    absent = missing(environment)
+    run(python, "-B", "-c", IMPORT_ALL.format(packages=PACKAGES))
+    absent = missing(environment, wanted)
     say(f"data files missing: {absent or 'none'}")
     written = serve(folder, environment)
     say(f"written outside its volume: {written or 'nothing'}")
@@ -57,17 +71,17 @@ def copy_context(to: Path) -> None:
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def data_files() -> Iterator[Path]:
-    """What the packages need besides their modules."""
+def data_files(source: Path) -> Iterator[Path]:
+    """Every file of the packages, modules and data."""
     for name in PACKAGES:
-        for file in (ROOT / name).rglob("*"):
+        for file in (source / name).rglob("*"):
             if file.is_file() and file.suffix != ".pyc":
-                yield file.relative_to(ROOT)
+                yield file.relative_to(source)
 
 
-def missing(environment: Path) -> list[str]:
+def missing(environment: Path, wanted: Sequence[Path]) -> list[str]:
     (site,) = environment.glob("lib/python*/site-packages")
-    return [str(file) for file in data_files() if not (site / file).exists()]
+    return [str(file) for file in wanted if not (site / file).exists()]
 
 
 def serve(folder: Path, environment: Path) -> list[str]:

@@ -31,6 +31,7 @@ def tool() -> ModuleType:
 def test_the_wheel_brings_every_file_of_the_packages(tmp_path: Path) -> None:
     given = tool()
     given.copy_context(tmp_path / "src")
+    wanted = {str(file) for file in given.data_files(tmp_path / "src")}
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
          "--no-index", "--wheel-dir", str(tmp_path), str(tmp_path / "src")],
@@ -38,7 +39,6 @@ def test_the_wheel_brings_every_file_of_the_packages(tmp_path: Path) -> None:
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {str(file) for file in given.data_files()}
     kinds = {Path(name).suffix for name in wanted}
     assert {".yaml", ".html", ".css", ".j2", ".mako", ".py"} <= kinds
     assert wanted - names == set()

@@ -124,6 +124,18 @@ def test_a_shared_database_brings_the_lease_and_nothing_else() -> None:
     assert may == {"r-healer": {"*": observed()}}
 
 
+def test_service_account_tokens_are_reviewed_only_where_the_settings_take_them() -> None:
+    def delegations(values: Object) -> list[str]:
+        return [
+            each["subjects"][0]["name"]
+            for each in of(rendered(values), "ClusterRoleBinding")
+            if each["roleRef"]["name"] == "system:auth-delegator"
+        ]
+
+    assert delegations({}) == []
+    assert delegations({"settings": {"server": {"kubernetes_audience": "healer"}}}) == ["r-healer"]
+
+
 def test_every_verb_that_writes_has_a_switch_and_every_switch_a_value() -> None:
     assert set(NEEDED) == set(VERBS)
     assert {verb for verbs in TOGGLES.values() for verb in verbs} == {
