@@ -114,7 +114,7 @@ def fleet(nodes: int) -> Fleet:
 
 def frames(world: Fleet, signals: dict[str, Signal]) -> dict[str, Frame]:
     """One row a target, the same noise under every signal; 0 for what counts mishaps."""
-    times = NOW.timestamp() - STEP_S * np.arange(STEPS - 1, -1, -1)
+    times = NOW.timestamp() - STEP_S * np.arange(STEPS - 1, -1, -1, dtype=np.float64)
     rng = np.random.default_rng(0)
     noise: dict[int, np.ndarray] = {}
     found = {}

@@ -141,6 +141,15 @@ def stored(folder: Path) -> set[tuple[str, str]]:
     return {(each.fingerprint, each.starts_at.isoformat()) for each in found}
 
 
+def cpu_seconds(pid: int) -> float:
+    """That the process has used so far; nan where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -179,7 +188,7 @@ def main() -> int:
         senders = Senders(port, given.rate, given.per_webhook, given.senders)
         time.sleep(seconds + 0.5)
         elapsed = time.monotonic() - senders.began
-        count = len(senders.acknowledged)
+        count, cpu_s = len(senders.acknowledged), cpu_seconds(child.pid or 0)
         os.kill(child.pid or 0, signal.SIGKILL)
         senders.stop()
         child.join()
@@ -190,6 +199,7 @@ def main() -> int:
     print(f"webhooks        {len(senders.latencies_ms)}, {given.per_webhook} alerts each")
     shown = ", ".join(f"{q:.1f}" for q in quantiles)
     print(f"latency ms      p50, p95, p99, most: {shown}")
+    print(f"server CPU      {cpu_s:.1f} s, {cpu_s / max(count, 1) * 1e3:.2f} ms an alert")
     print(f"refused         {senders.refused or 'none'}")
     print(f"lost            {len(lost)} of {len(senders.acknowledged)} after SIGKILL")
     good = quantiles[2] < LIMIT_MS and reached >= 0.98 * given.rate and not lost

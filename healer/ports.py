@@ -213,6 +213,8 @@ class ClusterView:
     events: tuple[Event, ...] = ()
     problems: tuple[Problem, ...] = ()
     ok: bool = True
+    denied: Mapping[str, str] = field(default_factory=dict)
+    """Verb → the permission that the acting identity lacks for it."""
 
 
 class Cluster(Protocol):
@@ -359,6 +361,10 @@ class Store(Protocol):
     def accept(self, episodes: Sequence[Episode]) -> tuple[int, int]:
         """Durably take in alerts: (new or changed, duplicates). Unique by source, fingerprint,
         startsAt."""
+        ...
+
+    def accept_all(self, batches: Sequence[Sequence[Episode]]) -> tuple[tuple[int, int], ...]:
+        """`accept` of several webhooks in one transaction, with the counts of each."""
         ...
 
     def episodes(self, since: datetime) -> tuple[Episode, ...]:

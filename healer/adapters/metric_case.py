@@ -63,10 +63,11 @@ def _metrics(
 
 
 def _column(name: str, file: Path) -> tuple[str, str]:
+    """A column without `_` is a service of which one thing is measured."""
     service, _, metric = name.rpartition("_")
-    if not service or not metric:
+    if not name.strip() or ("_" in name and not (service and metric)):
         raise BadInput("a column `<service>_<metric>`", file=file, line=1, value=name)
-    return service, metric
+    return (service, metric) if service else (name, "")
 
 
 def _number(cell: str, file: Path, line: int, column: str) -> float:

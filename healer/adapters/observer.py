@@ -75,6 +75,7 @@ class Observer:
             tuple(problems),
             metrics_ok,
             view.ok,
+            view.denied,
         )
 
     def history(self, signal: Signal, now: datetime, span: timedelta, step: timedelta) -> Frame:

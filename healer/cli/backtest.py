@@ -27,10 +27,12 @@ from healer.adapters.past_cluster import PastCluster
 from healer.app import App, World, open_world
 from healer.cli.common import ConfigOption, err, out, settings_of
 from healer.errors import BadInput
+from healer.model.finding import Level
 from healer.model.incident import Incident
 from healer.model.intent import Intent
 from healer.ports import Store
 from healer.settings import Mode, NotifySettings, Settings, StoreSettings
+from healer.stages.detect import detect
 from healer.values import parse_span
 
 SPAN = "backtest.span"
@@ -73,6 +75,7 @@ def backtest(
     settings = _without_hands(settings, state)
     logs.configure("ERROR", settings.log_format)
     world = open_world(settings)
+    world.metrics.names()  # one that does not answer is no quiet past
     span, at = _go_on(world.store, asked)
     clock = SteppedClock(at)
     past = PastCluster(world.metrics, clock, world.cluster)
@@ -153,17 +156,34 @@ def _run(app: App, clock: SteppedClock, span: Span) -> None:
         task = bar.add_task(f"{span.since:%d %b %H:%M}", total=total)
         app.begin()
         learned: datetime | None = None
+        near_until = clock.now()
         while (now := clock.now()) <= span.until:
-            report = app.tick()
             if learned is None or now - learned >= LEARN_EVERY:
+                app.tick()
                 app.learn()
                 learned = now
-            busy = bool(report.findings or any(i.is_open for i in report.incidents))
-            clock.move(min(CLOSE_LOOK, span.every) if busy else span.every)
+            ahead = now + span.every
+            if now >= near_until and not app.store.open_incidents():
+                if _is_calm(app, now, ahead):
+                    clock.move_to(ahead)
+                else:
+                    near_until = ahead
+            if clock.now() == now:
+                clock.move(min(CLOSE_LOOK, span.every))
+                app.tick()
             app.store.put(CURSOR, clock.now().isoformat())
             done = (now - span.since).total_seconds()
             bar.update(task, completed=done, description=f"{now:%d %b %H:%M}")
         bar.update(task, completed=total)
+
+
+def _is_calm(app: App, last: datetime, ahead: datetime) -> bool:
+    """Whether a look at `ahead` shows nothing that opens an incident; remembers nothing."""
+    snapshot = app.observer.snapshot(ahead)
+    found, _, _ = detect(snapshot, app.detectors, app.learning.baselines())
+    if any(finding.level >= Level.PAGE for finding in found):
+        return False
+    return not any(e.at > last and app.rules.opens(e) is not None for e in snapshot.events)
 
 
 def summary(app: App, span: Span) -> dict[str, Any]:
@@ -184,7 +204,7 @@ def summary(app: App, span: Span) -> dict[str, Any]:
         leader = incident.diagnosis.leader if incident.diagnosis else None
         if leader:
             led[leader.cause].append(incident)
-    names = [rule.id for rule in app.rules.rules if {rule.id} & {*acts, *asked, *led}]
+    names = [rule.id for rule in app.rules.rules if rule.id in {*acts, *asked, *led}]
     rules = [
         {
             "rule": name,
@@ -215,9 +235,11 @@ def _incidents(store: Store) -> Iterable[Incident]:
 
 def _act(intent: Intent, incident: Incident | None) -> dict[str, Any]:
     ranking = (incident.acted_on or incident.diagnosis) if incident else None
-    named = next((h for h in ranking.hypotheses if h.cause == intent.plan.cause), None) if (
-        ranking
-    ) else None
+    named = (
+        next((h for h in ranking.hypotheses if h.cause == intent.plan.cause), None)
+        if (ranking)
+        else None
+    )
     spoke = [t for t in named.terms if t.weight > 0 and t.family != "prior"] if named else []
     held = [str(v) for v in intent.verdicts if v.decision.name in ("DEFER", "DENY")]
     return {

@@ -1,8 +1,8 @@
 """`healer detect IN.csv OUT.csv`: the learned detectors over a recorded table.
 
 In: header `timestamp,value[,more columns]`, ISO 8601 times (or numbers since 1970) that never
-fall; repeated or missing times and blank values are ordinary. Out: `timestamp,score,is_anomaly`, the same rows in the same
-order; what is said of a row depends on it and earlier rows only.
+fall; repeated or missing times and blank values are ordinary. Out: `timestamp,score,is_anomaly`,
+the same rows in the same order; what is said of a row depends on it and earlier rows only.
 """
 
 from __future__ import annotations

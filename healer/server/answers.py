@@ -70,6 +70,9 @@ def _carry_out(asked: Question, decision: str, who: str, deps: ServerDeps) -> st
     intent = deps.store.intent(asked.intent_id)
     if intent is None or not _same(intent, asked) or decision not in ("approve", "reject"):
         raise Refusal(409, "the plan has changed")
+    if intent.state is not State.PLANNED or intent.approved_by:
+        # A token may take a yes back until the first call; a link is used up.
+        raise Refusal(409, "the plan was answered already")
     yes = decision == "approve"
     chosen = Answer(
         digest=intent.plan.digest, decision="approve" if yes else "reject", by=who, reason=""

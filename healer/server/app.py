@@ -21,6 +21,7 @@ from healer.server import answers, api, approvals, events, intake, knowledge, op
 from healer.server.alerts import GenericEvent, GrafanaWebhook, Webhook
 from healer.server.auth import Gate
 from healer.server.deps import ServerDeps
+from healer.server.inlet import Inlet
 from healer.server.openapi import describe
 from healer.server.problems import Fault, Refusal, document, expectation, short
 from healer.server.reading import RecentStats
@@ -49,7 +50,8 @@ def create_app(deps: ServerDeps) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.deps, app.state.gate = deps, Gate(deps.settings)
+    app.state.deps, app.state.gate = deps, Gate(deps.settings, deps.review)
+    app.state.inlet = Inlet(deps.store)
     app.state.receivers, app.state.pending, app.state.streams = set(), 0, 0
     app.state.stream_poll_s, app.state.stream_lasts_s = events.POLL_S, events.LASTS_S
     app.state.recent = RecentStats(timedelta(days=pages.STATS_DAYS))

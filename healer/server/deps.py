@@ -86,3 +86,6 @@ class ServerDeps:
     """The knowledge in force."""
     snapshot: Callable[[], Snapshot | None] = _no_snapshot
     """What the newest tick saw; None before the first."""
+    review: Callable[[bytes, str], str] | None = None
+    """(token, scope) → `allowed`, `known` or `unknown`, for tokens that no file holds; it may take
+    a while. None: files alone."""

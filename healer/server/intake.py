@@ -7,11 +7,13 @@ answer is 503, and only what can never be used is refused for good.
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
 
 from healer.ports import Episode
 from healer.server.alerts import (
     GenericEvent,
     GrafanaWebhook,
+    M,
     Receipt,
     Webhook,
     episode_of,
@@ -21,11 +23,13 @@ from healer.server.alerts import (
 from healer.server.auth import signed
 from healer.server.deps import ServerDeps
 from healer.server.given import Deps, Ingested
+from healer.server.inlet import Inlet
 from healer.server.openapi import request_body
 from healer.server.problems import Refusal, responses
 from healer.server.reconcile import RECEIVERS
 
 MOST_RECEIVERS = 20
+LONG_BYTES = 65_536
 router = APIRouter(tags=["intake"])
 _ANSWERS = responses(401, 403, 413, 415, 422, 503)
 
@@ -39,11 +43,12 @@ _ANSWERS = responses(401, 403, 413, 415, 422, 503)
     summary="Alertmanager's webhook, version 4",
 )
 @router.post("/webhook/alertmanager", status_code=202, include_in_schema=False)
-def alertmanager(request: Request, raw: Ingested, deps: Deps) -> Receipt:
-    webhook = parse(raw, Webhook)
+async def alertmanager(request: Request, raw: Ingested, deps: Deps) -> Receipt:
+    webhook = await _parsed(raw, Webhook)
     episodes, dropped = episodes_of("alertmanager", webhook, deps.clock.now())
-    _called(request, deps, webhook.receiver)
-    return _take_in(deps, "alertmanager", episodes, dropped, webhook.truncatedAlerts)
+    if webhook.receiver not in request.app.state.receivers:
+        await run_in_threadpool(_called, request, deps, webhook.receiver)
+    return await _take_in(request, deps, "alertmanager", episodes, dropped, webhook.truncatedAlerts)
 
 
 @router.api_route(
@@ -55,7 +60,7 @@ def alertmanager(request: Request, raw: Ingested, deps: Deps) -> Receipt:
     operation_id="take_in_grafana",
     summary="Grafana's alerting webhook",
 )
-def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
+async def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
     secret = deps.settings.grafana_secret_file
     if secret is not None and not signed(
         raw,
@@ -64,9 +69,9 @@ def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
         request.headers.get("x-grafana-alerting-timestamp", ""),
     ):
         raise Refusal(401, "expected a valid X-Grafana-Alerting-Signature")
-    webhook = parse(raw, GrafanaWebhook)
+    webhook = await _parsed(raw, GrafanaWebhook)
     episodes, dropped = episodes_of("grafana", webhook, deps.clock.now())
-    return _take_in(deps, "grafana", episodes, dropped, webhook.truncatedAlerts)
+    return await _take_in(request, deps, "grafana", episodes, dropped, webhook.truncatedAlerts)
 
 
 @router.post(
@@ -77,9 +82,9 @@ def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
     operation_id="take_in_event",
     summary="Anything else that happened",
 )
-def event(raw: Ingested, deps: Deps) -> Receipt:
-    episode = episode_of(parse(raw, GenericEvent), deps.clock.now())
-    return _take_in(deps, "event", (episode,), 0, 0)
+async def event(request: Request, raw: Ingested, deps: Deps) -> Receipt:
+    episode = episode_of(await _parsed(raw, GenericEvent), deps.clock.now())
+    return await _take_in(request, deps, "event", (episode,), 0, 0)
 
 
 def _called(request: Request, deps: ServerDeps, receiver: str) -> None:
@@ -92,10 +97,23 @@ def _called(request: Request, deps: ServerDeps, receiver: str) -> None:
         known.add(receiver)
 
 
-def _take_in(
-    deps: ServerDeps, source: str, episodes: tuple[Episode, ...], dropped: int, cut: int
+async def _parsed(raw: bytes, model: type[M]) -> M:
+    """Aside when it is long: the server answers others meanwhile."""
+    if len(raw) > LONG_BYTES:
+        return await run_in_threadpool(parse, raw, model)
+    return parse(raw, model)
+
+
+async def _take_in(
+    request: Request,
+    deps: ServerDeps,
+    source: str,
+    episodes: tuple[Episode, ...],
+    dropped: int,
+    cut: int,
 ) -> Receipt:
-    fresh, known = deps.store.accept(episodes) if episodes else (0, 0)
+    inlet: Inlet = request.app.state.inlet
+    fresh, known = await inlet.accept(episodes) if episodes else (0, 0)
     results = {"accepted": fresh, "duplicate": known, "dropped": dropped, "truncated": cut}
     for result, count in results.items():
         if count:

@@ -38,6 +38,7 @@ class Scene:
             self.api.rest_client.pool_manager = MountedPool(world.server.handle)
         self.hands = KubernetesHands(self.api, world.clock, timeout_s=(1.0, 0.5))
         self.cluster = KubernetesCluster(self.api, self.settings, world.clock)
+        self.cluster.denied()  # asked before any fault, so that none strikes the question
 
     def fault(self, kind: Any, **more: Any) -> None:
         self.world.server.faults.add(Fault(kind, method="!GET", **more))

@@ -11,7 +11,10 @@ import pytest
 import servers
 from typer.testing import CliRunner
 
+from healer.adapters.store import open_store
+from healer.cli import backtest
 from healer.cli.main import app
+from healer.errors import BadInput, Temporary
 
 pytestmark = pytest.mark.server
 
@@ -27,7 +30,7 @@ def history() -> str:
     found: dict[str, list[str]] = {}
 
     def say(name: str, labels: str, value: float, at: float) -> None:
-        found.setdefault(name, []).append(f"{name}{{{labels}}} {value:g} {at:g}")
+        found.setdefault(name, []).append(f"{name}{{{labels}}} {value:.6g} {at:.0f}")
 
     for i, pod in enumerate(PODS):
         labels = f'pod="{pod}",namespace="serving",model_name="llama",instance="10.0.0.{i}:8000"'
@@ -49,8 +52,19 @@ def history() -> str:
             say("vllm:num_requests_running", labels, 12 if hung else 6, at)
             say("vllm:num_requests_waiting", labels, 30 if hung else 0, at)
             say("vllm:request_success_total", f'{labels},finished_reason="stop"', done, at)
+            gpu = (
+                f'UUID="GPU-{i}",Hostname="gpu-{i}",exported_pod="{pod}",'
+                'exported_namespace="serving"'
+            )
+            say("DCGM_FI_DEV_POWER_USAGE", gpu, (130 if hung else 600) * wobble, at)
+            say("DCGM_FI_DEV_GPU_UTIL", gpu, 100, at)
+            say("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", gpu, 0.001 if hung else 0.3, at)
             say("kube_pod_info", info, 1, at)
             say("kube_pod_status_ready", f'{info},condition="true"', 1, at)
+    for n in range(0, int(SPAN.total_seconds() + 1800), 60):
+        owner = 'namespace="serving",replicaset="llama-7d9f",owner_kind="Deployment"'
+        at = START.timestamp() + n - 1800
+        say("kube_replicaset_owner", f'{owner},owner_name="llama"', 1, at)
     lines = []
     for name, rows in found.items():
         kind = "counter" if name.endswith("_total") else "gauge"
@@ -89,3 +103,45 @@ def test_the_one_fault_of_the_past_is_found_explained_and_not_touched(prometheus
     began = START + timedelta(seconds=HANGS_AT_S)
     assert began < datetime.fromisoformat(act["at"]) < began + timedelta(minutes=10)
     assert act["evidence"]
+
+
+def test_an_interrupted_backtest_goes_on_where_it_was(prometheus, tmp_path):
+    half = START + timedelta(minutes=20)
+    first = run(tmp_path, prometheus, ends=half)
+    assert first.exit_code == 0, (first.output, first.stderr)
+    store = open_store(f"sqlite:///{tmp_path / 'state.db'}")
+    before = store.get(backtest.CURSOR)
+    span = json.loads(store.get(backtest.SPAN))
+    store.put(
+        backtest.SPAN, json.dumps(span | {"until": (START + timedelta(minutes=40)).isoformat()})
+    )
+    store.close()
+
+    report = json.loads(run(tmp_path, prometheus).stdout)
+
+    store = open_store(f"sqlite:///{tmp_path / 'state.db'}")
+    assert half < datetime.fromisoformat(before) <= half + timedelta(minutes=5)
+    assert datetime.fromisoformat(store.get(backtest.CURSOR)) > START + timedelta(minutes=40)
+    assert report["until"] == later
+    assert report["incidents"] == 0
+    store.close()
+
+
+def test_a_prometheus_that_does_not_answer_is_no_quiet_past(tmp_path):
+    with pytest.raises(Temporary):
+        run(tmp_path, "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--since", "soon"), "--since: 'soon': expected a duration such as 30d"),
+        (("--since", "1h", "--until", "2h"), "--since: '1h': expected a moment before"),
+        (("--every", "0s"), "--every: '0s': expected a duration such as 5m"),
+    ],
+)
+def test_a_span_that_is_none_is_refused(tmp_path, wrong, said):
+    with pytest.raises(BadInput) as caught:
+        run(tmp_path, "http://127.0.0.1:9", *wrong)
+
+    assert said in str(caught.value)

@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 from builders import NOW
+from standins import DingTalkRobot, FeishuBot, WeComRobot
 
 from healer.adapters.channels import open_notifiers
+from healer.adapters.clocks import SteppedClock
+from healer.adapters.outbox import Outbox
+from healer.adapters.post import RequestsPost
+from healer.adapters.store import open_store
 from healer.errors import BadInput
 from healer.model.message import Delivery, Notice, Occasion
 from healer.notifiers import sample_notice
@@ -104,6 +109,36 @@ def test_feishu_and_teams_show_the_links_as_buttons() -> None:
         "title": "Approve or reject",
         "url": f"{BASE}/l/answer",
     }
+
+
+def test_the_robots_take_cards_and_buttons(tmp_path: Path) -> None:
+    """Each stand-in refuses what its provider would: kinds, limits, keyword, signature."""
+    store, clock, post = (
+        open_store(f"sqlite:///{tmp_path / 'h.db'}"),
+        SteppedClock(NOW),
+        RequestsPost(),
+    )
+    with (
+        DingTalkRobot(clock.now) as ding,
+        WeComRobot(clock.now) as wecom,
+        FeishuBot(clock.now) as feishu,
+    ):
+        notifiers = {
+            "ding": DingTalk(url=ding.url, secret="SECtest", keyword="healer", language="zh"),
+            "wecom": WeCom(url=wecom.url, format="template_card", language="zh"),
+            "feishu": Feishu(url=feishu.url, secret="SECtest"),
+        }
+        channels = {name: Channel(name, answer_links=True) for name in notifiers}
+        outbox = Outbox(store, notifiers, post, clock, channels)
+        for occasion in Occasion:
+            notice = replace(sample_notice(occasion, NOW), url=f"{BASE}/incidents/example")
+            store.put_incident(notice.incident)
+            assert outbox.enqueue([notice]) == ()
+        assert outbox.flush() == 3 * len(Occasion)
+        assert [t["msgtype"] for t in ding.taken].count("actionCard") == 1
+        assert [t["msgtype"] for t in wecom.taken].count("template_card") == 1
+    post.close()
+    store.close()
 
 
 # mails

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +17,8 @@ from builders import NOW
 
 from healer.adapters.store import SqlStore
 from healer.errors import Temporary
+from healer.ports import Episode
+from healer.server.inlet import Inlet
 
 DATA = Path(__file__).parents[1] / "data" / "alertmanager"
 PAYLOADS = sorted(DATA.glob("*/webhook_v4_*.json"))
@@ -233,12 +237,13 @@ def test_a_store_that_does_not_answer_is_503_so_that_the_sender_tries_again(
 ) -> None:
     deps = site.client.app.state.deps
     site.client.app.state.deps = replace(deps, store=AwayStore())
+    site.client.app.state.inlet = Inlet(AwayStore())
     answer = site.send(URL, webhook(alert()))
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
     assert answer.json()["type"] == "urn:healer:problem:503"
     assert site.nudges == []
-    site.client.app.state.deps = deps
+    site.client.app.state.deps, site.client.app.state.inlet = deps, Inlet(store)
     assert site.send(URL, webhook(alert())).json()["accepted"] == 1
 
 
@@ -318,3 +323,58 @@ def test_too_many_webhooks_at_once_are_told_to_come_again(site: Any) -> None:
     assert state.pending == site_limit - 1, "what is done is counted off"
     assert site.send("/webhook/alertmanager", b"[").status_code == 422
     assert state.pending == site_limit - 1
+
+
+def test_webhooks_that_come_together_are_written_together_and_counted_apart(store: Any) -> None:
+    begun, held, batches = threading.Event(), threading.Event(), []
+
+    class Slow:
+        """The first commit takes as long as the test wants; the rest gather meanwhile."""
+
+        def accept(self, episodes: Any) -> Any:
+            begun.set()
+            held.wait(10)
+            return store.accept(episodes)
+
+        def accept_all(self, found: Any) -> Any:
+            batches.append(len(found))
+            return store.accept_all(found)
+
+    def alerts(*names: str) -> list[Episode]:
+        return [Episode("alertmanager", n, NOW, {}, last_seen=NOW) for n in names]
+
+    async def together() -> Any:
+        inlet = Inlet(Slow())
+        waiting = [asyncio.ensure_future(inlet.accept(alerts("a")))]
+        await asyncio.to_thread(begun.wait, 10)
+        others = (alerts("a", "b"), alerts("b", "c", "c"), alerts("d"))
+        waiting += [asyncio.ensure_future(inlet.accept(each)) for each in others]
+        await asyncio.sleep(0)
+        held.set()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(together()) == [(1, 0), (1, 1), (1, 2), (1, 0)]
+    assert batches == [3]
+
+
+def test_one_webhook_that_cannot_be_written_refuses_no_other(store: Any) -> None:
+    class Picky:
+        def accept(self, episodes: Any) -> Any:
+            if episodes[0].fingerprint == "bad":
+                raise Temporary("store: no")
+            return store.accept(episodes)
+
+        def accept_all(self, found: Any) -> Any:
+            raise Temporary("store: no")
+
+    async def together() -> Any:
+        inlet = Inlet(Picky())
+        names = ("a", "bad", "c")
+        return await asyncio.gather(
+            *(inlet.accept([Episode("alertmanager", n, NOW, {}, last_seen=NOW)]) for n in names),
+            return_exceptions=True,
+        )
+
+    first, bad, last = asyncio.run(together())
+    assert (first, last) == ((1, 0), (1, 0))
+    assert isinstance(bad, Temporary)

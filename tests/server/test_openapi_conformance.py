@@ -19,7 +19,7 @@ from healer.server.reference import render_reference
 
 TOKENS = ("", "read-token", "ingest-token", "approve-token")
 ID = "inc-1"
-EXAMPLES = 4
+EXAMPLES = 3
 """A kind of request to an operation."""
 
 

@@ -11,43 +11,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from healer.adapters.kubernetes import cordons, templates
+from healer.adapters.kubernetes import cordons
 from healer.adapters.kubernetes.errors import Obj
 from healer.settings import KubernetesSettings
 
 GPU = "nvidia.com/gpu"
 MIRROR = "kubernetes.io/config.mirror"
 CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
-REVISION = "deployment.kubernetes.io/revision"
-ROLLOUT_REVISION = "rollout.argoproj.io/revision"
-MANAGERS = "managers"
-"""Where a slimmed object keeps who manages its pod template, out of its managedFields."""
 _SECRET = re.compile(r"(token|secret|passw|api_?key|credential|private)", re.IGNORECASE)
-
-GITOPS: tuple[tuple[str, str, str], ...] = (
-    ("annotations", "argocd.argoproj.io/tracking-id", "argocd"),
-    ("labels", "kustomize.toolkit.fluxcd.io/name", "flux"),
-    ("labels", "helm.toolkit.fluxcd.io/name", "flux"),
-)
-"""Where a mark of a GitOps controller is looked for, and whose it is."""
-
-GITOPS_MANAGERS: tuple[tuple[str, str], ...] = (
-    ("argocd", "argocd"),
-    ("kustomize-controller", "flux"),
-    ("helm-controller", "flux"),
-    ("flux", "flux"),
-)
-"""A part of a field manager's name, and whose it is."""
-
-
-def template_managers(obj: Obj) -> list[str]:
-    """Field managers that wrote something of the pod template."""
-    found = []
-    for each in _meta(obj).get("managedFields") or ():
-        spec = ((each or {}).get("fieldsV1") or {}).get("f:spec") or {}
-        if spec.keys() & {"f:template", "f:predictor", "f:leaderWorkerTemplate"}:
-            found.append(str(each.get("manager", "")))
-    return sorted(set(found))
 
 
 def moment(text: Any) -> datetime | None:
@@ -79,7 +50,7 @@ def pod(obj: Obj) -> dict[str, Any]:
     owner = controller(obj) or {}
     labels = meta.get("labels") or {}
     containers = _containers(spec, status)
-    known: dict[str, Any] = {
+    found: dict[str, Any] = {
         "phase": status.get("phase"),
         "ready": condition(obj, "Ready").get("status") == "True",
         "node": spec.get("nodeName"),
@@ -105,12 +76,12 @@ def pod(obj: Obj) -> dict[str, Any]:
             if "emptyDir" in volume
         ),
     }
-    return _known(known)
+    return known(found)
 
 
 def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:
     labels, spec, status = _meta(obj).get("labels") or {}, _spec(obj), _status(obj)
-    known: dict[str, Any] = {
+    found: dict[str, Any] = {
         "ready": condition(obj, "Ready").get("status") == "True",
         "unschedulable": bool(spec.get("unschedulable")),
         "taints": [
@@ -130,138 +101,7 @@ def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:
         },
         "control_plane": any(mark in labels for mark in CONTROL_PLANE),
     }
-    return _known(known)
-
-
-def workload(obj: Obj, kind: str) -> dict[str, Any]:
-    """Of a workload or bare ReplicaSet; without autoscaler, budget and revision, which are other
-    objects."""
-    if kind == "InferenceService":
-        return _inference_service(obj)
-    spec, status, meta = _spec(obj), _status(obj), _meta(obj)
-    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
-    rolling = strategy.get("rollingUpdate") or {}
-    by_node = kind == "DaemonSet"
-    known: dict[str, Any] = {
-        "api_kind": kind,
-        "replicas": status.get("desiredNumberScheduled", 0)
-        if by_node
-        else whole(spec.get("replicas", 1)),
-        "ready_replicas": status.get("numberReady" if by_node else "readyReplicas") or 0,
-        "updated_replicas": _updated(status, kind),
-        "available_replicas": status.get("numberAvailable" if by_node else "availableReplicas")
-        or 0,
-        "generation": meta.get("generation"),
-        "observed_generation": whole(status.get("observedGeneration")),
-        "revision_number": whole((meta.get("annotations") or {}).get(REVISION)),
-        "paused": bool(spec.get("paused")),
-        "managed_by": managed_by(obj),
-        "strategy": strategy.get("type"),
-        "max_surge": rolling.get("maxSurge"),
-        "max_unavailable": rolling.get("maxUnavailable"),
-        "min_ready_seconds": spec.get("minReadySeconds") or 0,
-        "selector": spec.get("selector"),
-        "progress_failed": condition(obj, "Progressing").get("reason")
-        == "ProgressDeadlineExceeded",
-        "gpus_per_replica": _gpus_per_replica(spec),
-    }
-    return _known(known)
-
-
-def _inference_service(obj: Obj) -> dict[str, Any]:
-    """Replicas are its child's to count; what is asked here is whether it may be rolled back."""
-    meta, status = _meta(obj), _status(obj)
-    return _known(
-        {
-            "api_kind": "InferenceService",
-            "ready": condition(obj, "Ready").get("status") == "True",
-            "generation": meta.get("generation"),
-            "observed_generation": whole(status.get("observedGeneration")),
-            "managed_by": managed_by(obj),
-            "deployment_mode": status.get("deploymentMode"),
-        }
-    )
-
-
-def worker_template(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod template of a LeaderWorkerSet's workers; empty for other kinds."""
-    found: dict[str, Any] = (spec.get("leaderWorkerTemplate") or {}).get("workerTemplate") or {}
-    return found
-
-
-def _gpus_per_replica(spec: Mapping[str, Any]) -> int:
-    """A replica of a LeaderWorkerSet is a group of pods."""
-    group = spec.get("leaderWorkerTemplate") or {}
-    worker = gpus_requested(worker_template(spec).get("spec") or {})
-    if not group:
-        return gpus_requested((spec.get("template") or {}).get("spec") or {})
-    leader = group.get("leaderTemplate")
-    first = gpus_requested(leader.get("spec") or {}) if leader else worker
-    return first + worker * ((whole(group.get("size")) or 1) - 1)
-
-
-def revision(template: Mapping[str, Any], number: int | None) -> dict[str, Any]:
-    """Of the pod template that a ReplicaSet or ControllerRevision pins."""
-    bare = templates.bare(template)
-    return _known(
-        {
-            "number": number,
-            "template": bare,
-            "template_digest": templates.digest(template),
-            "images": templates.images(template),
-        }
-    )
-
-
-def autoscaler(obj: Obj) -> dict[str, Any]:
-    spec, status = _spec(obj), _status(obj)
-    return _known(
-        {
-            "name": _meta(obj).get("name"),
-            **_scaler(obj),
-            "min": spec.get("minReplicas", 1),
-            "max": spec.get("maxReplicas"),
-            "current": status.get("currentReplicas"),
-            "desired": status.get("desiredReplicas"),
-        }
-    )
-
-
-def _scaler(obj: Obj) -> dict[str, Any]:
-    """Whose lower bound counts: the HPA's own, or that of the ScaledObject which made it."""
-    owner = controller(obj) or {}
-    if owner.get("kind") == "ScaledObject":
-        return {"scaler": f"scaledobject/{owner.get('name')}", "uid": owner.get("uid")}
-    meta = _meta(obj)
-    return {"scaler": f"horizontalpodautoscaler/{meta.get('name')}", "uid": meta.get("uid")}
-
-
-def budget(obj: Obj) -> dict[str, Any]:
-    spec = _spec(obj)
-    return _known(
-        {
-            "name": _meta(obj).get("name"),
-            "min_available": spec.get("minAvailable"),
-            "max_unavailable": spec.get("maxUnavailable"),
-            "disruptions_allowed": _status(obj).get("disruptionsAllowed"),
-        }
-    )
-
-
-def managed_by(obj: Obj) -> str | None:
-    """Who would undo a change of the template: a GitOps controller, Helm, or an owner."""
-    meta = _meta(obj)
-    for place, key, who in GITOPS:
-        if (meta.get(place) or {}).get(key):
-            return who
-    for manager in meta.get(MANAGERS) or ():
-        for mark, who in GITOPS_MANAGERS:
-            if mark in manager.lower():
-                return who
-    owner = controller(obj)
-    if owner:
-        return f"{str(owner.get('kind')).lower()}/{owner.get('name')}"
-    return str((meta.get("labels") or {}).get("app.kubernetes.io/managed-by") or "").lower() or None
+    return known(found)
 
 
 def gpus_requested(spec: Mapping[str, Any]) -> int:
@@ -285,16 +125,6 @@ def _gpus(container: Mapping[str, Any]) -> int:
     return 0
 
 
-def _updated(status: Mapping[str, Any], kind: str) -> int:
-    match kind:
-        case "DaemonSet":
-            return int(status.get("updatedNumberScheduled") or 0)
-        case "ReplicaSet":
-            return int(status.get("replicas") or 0)
-        case _:
-            return int(status.get("updatedReplicas") or 0)
-
-
 def _containers(spec: Obj, status: Obj) -> list[dict[str, Any]]:
     states = {each.get("name"): each for each in status.get("containerStatuses") or ()}
     return [
@@ -305,7 +135,7 @@ def _containers(spec: Obj, status: Obj) -> list[dict[str, Any]]:
 def _container(declared: Obj, state: Obj) -> dict[str, Any]:
     now = state.get("state") or {}
     ended = now.get("terminated") or (state.get("lastState") or {}).get("terminated")
-    return _known(
+    return known(
         {
             "name": declared.get("name"),
             "image": declared.get("image"),
@@ -314,7 +144,7 @@ def _container(declared: Obj, state: Obj) -> dict[str, Any]:
             "ready": bool(state.get("ready")),
             "restarts": int(state.get("restartCount") or 0),
             "waiting": (now.get("waiting") or {}).get("reason"),
-            "last_terminated": _known(
+            "last_terminated": known(
                 {
                     "reason": ended.get("reason"),
                     "exit_code": ended.get("exitCode"),
@@ -358,7 +188,7 @@ def _pod_reason(obj: Obj, containers: Iterable[Mapping[str, Any]]) -> str | None
     return str(placed.get("reason") or "") or None if placed.get("status") == "False" else None
 
 
-def _known(facts: dict[str, Any]) -> dict[str, Any]:
+def known(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 

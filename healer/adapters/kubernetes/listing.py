@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kubernetes.client import ApiClient
 
-from healer.adapters.kubernetes import errors, facts
+from healer.adapters.kubernetes import errors, workload_facts
 from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.sender import denial
 from healer.errors import Temporary
@@ -72,10 +72,10 @@ def listed(api: ApiClient, source: Source, timeout_s: tuple[float, float]) -> tu
 def slim(obj: Obj) -> Obj:
     """Without its managedFields, often half of its size; who wrote the pod template is kept."""
     meta = obj["metadata"]
-    managers = facts.template_managers(obj)
+    managers = workload_facts.template_managers(obj)
     meta.pop("managedFields", None)
     if managers:
-        meta[facts.MANAGERS] = managers
+        meta[workload_facts.MANAGERS] = managers
     return obj
 
 

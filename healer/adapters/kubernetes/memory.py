@@ -14,6 +14,7 @@ from datetime import datetime
 from healer.adapters.kubernetes import cordons, facts
 from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.happenings import SOURCE, WINDOW
+from healer.adapters.kubernetes.node_changes import Versions, node_changes, versions
 from healer.adapters.kubernetes.topology_builder import Lists, Remembered
 from healer.model.event import Event
 from healer.model.target import Kind, Target
@@ -44,6 +45,8 @@ class Memory:
         self._others: list[Event] = []
         self._cordoned: dict[str, datetime] = {}
         self._predictors: dict[str, dict[int, Obj]] = {}
+        self._versions: dict[str, Versions] = {}
+        """Node UID → what it ran when it was last seen, also while it is away."""
 
     @property
     def remembered(self) -> Remembered:
@@ -77,6 +80,8 @@ class Memory:
             self._left &= there
         for workload in _workloads(topology):
             self._watch_rollout(workload, topology, lists, now)
+        self._others += node_changes(self._versions, lists.nodes, now)
+        self._versions |= versions(lists.nodes)
         if self._last is not None:
             self._others += _scaled(self._last, seen, topology, now)
             if topology.complete:
@@ -97,7 +102,7 @@ class Memory:
                     del known[old]
 
     def events(self, lists: Lists, now: datetime) -> Iterator[Event]:
-        """rollout, scaled, pod_deleted and node_cordoned of the last hours."""
+        """rollout, scaled, changed, pod_deleted and node_cordoned of the last hours."""
         yield from (each for each in self._rollouts.values() if each.at >= now - WINDOW)
         yield from self._others
         yield from self._cordons(lists, now)

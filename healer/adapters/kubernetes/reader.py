@@ -131,6 +131,7 @@ class KubernetesCluster:
             events=self._events(topology, lists, now),
             problems=_problems(failed, now),
             ok=ok,
+            denied=self._permissions.denied() if ok else {},
         )
 
     def _take(self, source: Source) -> None:

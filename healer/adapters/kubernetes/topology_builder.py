@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from healer.adapters.kubernetes import facts, owners, selecting
+from healer.adapters.kubernetes import facts, owners, selecting, workload_facts
 from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.paths import target_of
 from healer.model.target import Kind, Target
@@ -123,7 +123,7 @@ def _workloads(lists: Lists, remembered: Remembered) -> dict[Target, Entity]:
             if kind == "StatefulSet" and _lws_of(obj) in sets:
                 continue
             target = _workload_target(kind, obj)
-            known = facts.workload(obj, kind)
+            known = workload_facts.workload(obj, kind)
             began = remembered.rollouts.get(_uid(obj))
             if began and _rolling(obj, known):
                 known["progressing_at"] = began
@@ -151,7 +151,7 @@ def _governed(lists: Lists, kind: str, obj: Obj) -> dict[str, Any]:
         ref = (each.get("spec") or {}).get("scaleTargetRef") or {}
         same = (ref.get("kind"), ref.get("name")) == (kind, _name(obj))
         if same and each["metadata"].get("namespace", "") == namespace:
-            known["hpa"] = facts.autoscaler(each)
+            known["hpa"] = workload_facts.autoscaler(each)
             break
     labels = _template_labels(obj)
     for each in lists.budgets:
@@ -159,7 +159,7 @@ def _governed(lists: Lists, kind: str, obj: Obj) -> dict[str, Any]:
         if each["metadata"].get("namespace", "") == namespace and selecting.matches(
             selector, labels
         ):
-            known["pdb"] = facts.budget(each)
+            known["pdb"] = workload_facts.budget(each)
             break
     return known
 
@@ -182,7 +182,7 @@ def _revisions(
     yield from _predictors(lists, remembered)
     for obj, owner, template, number in rows:
         target = Target(Kind.REVISION, _name(obj), obj["metadata"].get("namespace", ""), _uid(obj))
-        known = facts.revision(template, number)
+        known = workload_facts.revision(template, number)
         status = obj.get("status") or {}
         known |= {
             "active": number == newest[_uid(owner)],
@@ -208,7 +208,7 @@ def _predictors(
         for number, each in {**ready, generation: predictor}.items():
             name = f"{_name(obj)}@{number}"
             target = Target(Kind.REVISION, name, obj["metadata"].get("namespace", ""))
-            known = facts.revision(each, number) | {
+            known = workload_facts.revision(each, number) | {
                 "active": number == generation,
                 "healthy_seen": number in ready,
             }
@@ -227,7 +227,7 @@ def _pinned(obj: Obj) -> tuple[Mapping[str, Any] | None, int | None]:
         inner = ((obj.get("data") or {}).get("spec") or {}).get("template")
         return inner, facts.whole(obj.get("revision"))
     notes = obj["metadata"].get("annotations") or {}
-    number = notes.get(facts.REVISION) or notes.get(facts.ROLLOUT_REVISION)
+    number = notes.get(workload_facts.REVISION) or notes.get(workload_facts.ROLLOUT_REVISION)
     return (obj.get("spec") or {}).get("template"), facts.whole(number)
 
 
@@ -306,7 +306,7 @@ def _workload_target(kind: str, obj: Obj) -> Target:
 
 def _template_labels(obj: Obj) -> Mapping[str, str]:
     spec = obj.get("spec") or {}
-    template = spec.get("template") or facts.worker_template(spec)
+    template = spec.get("template") or workload_facts.worker_template(spec)
     found: Mapping[str, str] = (template.get("metadata") or {}).get("labels") or {}
     return found
 

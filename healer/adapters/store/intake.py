@@ -36,17 +36,37 @@ _CHANGE = (
 
 
 def accept(connection: Connection, episodes: Sequence[Episode]) -> tuple[int, int]:
-    """(new or changed, duplicates). An end is never taken back by a late `firing`.
+    """(new or changed, duplicates). An end is never taken back by a late `firing`."""
+    (counts,) = accept_all(connection, [episodes])
+    return counts
+
+
+def accept_all(
+    connection: Connection, batches: Sequence[Sequence[Episode]]
+) -> tuple[tuple[int, int], ...]:
+    """`accept` of several webhooks at once: one transaction, counts for each.
 
     What is new goes in with one statement, for a storm of alerts is mostly new ones.
     """
     # In one order everywhere: two replicas with the same alerts wait for each other, not in a ring.
-    ordered = sorted(episodes, key=_key)
-    first = {_key(each): each for each in reversed(ordered)}
-    made = _insert(connection, list(reversed(first.values())))
-    known = [e for e in ordered if _key(e) not in made or first[_key(e)] is not e]
-    fresh = len(made) + _merge(connection, known)
-    return fresh, len(episodes) - fresh
+    ordered = sorted(
+        ((n, each) for n, batch in enumerate(batches) for each in batch),
+        key=lambda pair: _key(pair[1]),
+    )
+    first: dict[tuple[str, str, str], Episode] = {}
+    for _, each in ordered:
+        first.setdefault(_key(each), each)
+    made = _insert(connection, list(first.values()))
+    fresh = [0] * len(batches)
+    known = []
+    for number, each in ordered:
+        if _key(each) in made and first[_key(each)] is each:
+            fresh[number] += 1
+        else:
+            known.append((number, each))
+    for (number, _), ended in zip(known, _merge(connection, [e for _, e in known]), strict=True):
+        fresh[number] += ended
+    return tuple((n, len(batch) - n) for n, batch in zip(fresh, batches, strict=True))
 
 
 def _key(episode: Episode) -> tuple[str, str, str]:
@@ -82,19 +102,19 @@ def _insert(connection: Connection, episodes: Sequence[Episode]) -> set[tuple[st
     return {(row[0], row[1], row[2]) for row in connection.execute(query, rows)}
 
 
-def _merge(connection: Connection, episodes: Sequence[Episode]) -> int:
-    """Into the rows that are there. Returns how many ended by it."""
+def _merge(connection: Connection, episodes: Sequence[Episode]) -> list[bool]:
+    """Into the rows that are there. Tells of each whether it ended one."""
     if not episodes:
-        return 0
+        return []
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for source in sorted({each.source for each in episodes}):
         known = sorted({each.fingerprint for each in episodes if each.source == source})
         found = connection.execute(_KNOWN, {"source": source, "fingerprints": known}).mappings()
         rows |= {(source, row["fingerprint"], row["starts_at"]): dict(row) for row in found}
-    ended = 0
+    ended = []
     for episode in episodes:
         row, seen_at = rows[_key(episode)], episode.last_seen or episode.starts_at
-        ended += episode.ends_at is not None and row["ends_at"] is None
+        ended.append(episode.ends_at is not None and row["ends_at"] is None)
         was = load_json(Episode, row["body"])
         merged = dataclasses.replace(
             was,

@@ -195,6 +195,10 @@ class SqlStore:
         with self.transaction() as connection:
             return intake.accept(connection, episodes)
 
+    def accept_all(self, batches: Sequence[Sequence[Episode]]) -> tuple[tuple[int, int], ...]:
+        with self.transaction() as connection:
+            return intake.accept_all(connection, batches)
+
     def episodes(self, since: datetime) -> tuple[Episode, ...]:
         with self._reading() as connection:
             return intake.episodes(connection, since)
