@@ -26,17 +26,20 @@ from healer.settings import RemediationSettings
 from healer.stages import act
 from healer.stages.guard import judge
 from healer.stages.plan import plan
-from healer.stages.undo import due
+from healer.stages.undo import due, owing
 from healer.stages.verify import verify
 
 REMEMBER = timedelta(hours=24)
-"""How far back the guards look."""
+"""How far back the guards look. What is open, or still to be taken back, is seen at any age."""
 
 VIEW_LAG = timedelta(minutes=1)
 """After that, the view of the cluster shows what we have done."""
 
 SWITCH = "kill_switch"
 """Key in the store; its value is the reason, empty when the switch is not pulled."""
+
+OWED = "undo_owed"
+"""Key in the store; the ids of intents whose deed is still to be taken back, apart by spaces."""
 
 
 class Carries(Protocol):
@@ -72,8 +75,7 @@ class Healing:
         """(intents that changed, what could not be done). One failure stops nobody else."""
         changed: list[Intent] = []
         problems: list[Problem] = []
-        history = self.store.intents(since=snapshot.now - REMEMBER)
-        known = {i.id: i for i in history}
+        known = self._history(snapshot.now)
         for incident in incidents:
             try:
                 after = self._one(incident, snapshot, tuple(known.values()), incidents)
@@ -89,6 +91,7 @@ class Healing:
             known[ended.id] = ended
         undone = self._undo(incidents, snapshot, tuple(known.values()))
         changed += [after for after in undone if known.get(after.id) != after]
+        self._remember_owed(tuple((known | {i.id: i for i in undone}).values()), snapshot)
         return tuple(changed), tuple(problems)
 
     def resume(self) -> None:
@@ -102,6 +105,23 @@ class Healing:
             return self.store.get(SWITCH) or ""
         except HealerError as error:
             return f"the store cannot be read: {error}"
+
+    def _history(self, now: datetime) -> dict[str, Intent]:
+        """By id, oldest first: the last day, what is open, and what is still to be taken back."""
+        found = {i.id: i for i in self.store.intents(since=now - REMEMBER)}
+        found |= {i.id: i for i in self.store.intents(open_only=True)}
+        for owed in (self.store.get(OWED) or "").split():
+            known = found.get(owed) or self.store.intent(owed)
+            if known is not None and known.created_at < now - REMEMBER:
+                alike = self.store.intents(incident_id=known.plan.incident_id)
+                found |= {i.id: i for i in alike}
+        return dict(sorted(found.items(), key=lambda item: (item[1].created_at, item[0])))
+
+    def _remember_owed(self, history: tuple[Intent, ...], snapshot: Snapshot) -> None:
+        """For the days after the guards have forgotten: a cordon of ours has no age limit."""
+        owed = " ".join(sorted(owing(history, snapshot)))
+        if owed != (self.store.get(OWED) or ""):
+            self.store.put(OWED, owed)
 
     def _one(
         self,

@@ -216,6 +216,9 @@ class ServerSettings:
     max_body_bytes: int = 4_000_000
     grafana_secret_file: Path | None = None
     """Secret of Grafana's webhook signature; when set, its webhooks must carry one."""
+    kubernetes_audience: str = ""
+    """Also take Kubernetes tokens made for this audience, such as `healer`; RBAC on `/healer`
+    says what each may do. Empty takes none."""
     max_pending: int = 64
     """Webhooks in the making at once; more are told to come again (503)."""
     alertmanager_url: str = ""

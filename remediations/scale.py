@@ -42,7 +42,8 @@ class Scale(Remediation):
     """Longest time until new replicas have loaded the model and the queue is gone."""
 
     recovers: tuple[str, ...] = ("requests_waiting", "queue_time_p95", "preemptions")
-    """Signals that prove it: the load stays, so only what piled up has to go."""
+    """Signals that prove it: the load stays, so only what piled up has to go. The first one is
+    asked where the incident shows none of them."""
 
     def plan(
         self, incident: Incident, hypothesis: Hypothesis, topology: Topology, now: datetime
@@ -87,7 +88,7 @@ class Scale(Remediation):
         """Latency under a higher load is higher; it is the queue that must be gone."""
         asked = success(incident, hypothesis, self.deadline)
         piled = tuple(signal for signal in asked.signals if signal in self.recovers)
-        return dataclasses.replace(asked, signals=piled or asked.signals)
+        return dataclasses.replace(asked, signals=piled or self.recovers[:1])
 
     def _step(self, replicas: int) -> int:
         return max(1, min(self.max_step, math.ceil(replicas * self.growth)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import builders
+import numpy as np
 
 from healer.model.hypothesis import Hypothesis, Side, Term
 from healer.model.incident import Incident
@@ -92,7 +93,10 @@ def incident(cause: str = "engine_hang", **changes: Any) -> Incident:
 
 
 def snapshot(world: Topology | None = None, **changes: Any) -> Snapshot:
-    given: dict[str, Any] = {"now": builders.NOW, "topology": world or topology()}
+    """With fresh samples of what the hypothesis rests on, unless told otherwise."""
+    cited = ("gpu_power", "generation_tokens")
+    frames = {name: builders.frame(np.ones(60), (PODS[0],), name=name) for name in cited}
+    given: dict[str, Any] = {"now": builders.NOW, "topology": world or topology(), "frames": frames}
     return Snapshot(**(given | changes))
 
 

@@ -116,7 +116,7 @@ class Run:
         executor = EXECUTORS.get(self.mutant.executor, Executor)
         return Healing(
             self.store,  # type: ignore[arg-type]
-            executor(self.cluster, self.store, _Clock(self.cluster)),  # type: ignore[arg-type]
+            executor(self.cluster, self.store, _Clock(self.cluster)),
             REMEDIATIONS,
             guards,
             self.settings,

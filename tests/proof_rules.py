@@ -15,7 +15,7 @@ from proof_world import Cluster, Store
 
 from healer.model.actions import Action, CordonNode, EvictPod, ScaleWorkload
 from healer.model.intent import ACTIVE_STATES, Intent, State
-from healer.model.target import Kind
+from healer.model.target import Kind, Target
 from healer.model.topology import Topology
 from healer.settings import Mode, RemediationSettings
 
@@ -229,7 +229,7 @@ def _seen(cluster: Cluster) -> Topology:
     return cluster.acting.topology if cluster.acting else cluster.topology()
 
 
-def _owners(seen: Topology, action: Action) -> frozenset[world.Target]:
+def _owners(seen: Topology, action: Action) -> frozenset[Target]:
     if isinstance(action, EvictPod):
         return frozenset(seen.related(action.target, Kind.WORKLOAD))
     return frozenset({action.target}) if isinstance(action, ScaleWorkload) else frozenset()

@@ -88,8 +88,15 @@ class Store:
         self._write()
         self.entries += entries
 
+    def intent(self, intent_id: str) -> Intent | None:
+        return self.kept.get(intent_id)
+
     def get(self, key: str) -> str | None:
         return self.values.get(key)
+
+    def put(self, key: str, value: str) -> None:
+        self._write()
+        self.values[key] = value
 
     def decide(self, intent: Intent, *, yes: bool, at: datetime) -> bool:
         found = self.kept[intent.id]
@@ -288,6 +295,7 @@ class Cluster:
     def topology(self) -> Topology:
         entities: dict[Target, Entity] = {}
         edges: set[tuple[Target, Target]] = set()
+        facts: dict[str, Any]
         for name in NODES:
             facts = {
                 "ready": name not in self.down,
@@ -348,7 +356,7 @@ class Cluster:
         meant = self._meant(fault)
         terms = (
             Term("a", Side.FOR, 2.0, "seen", family="one", source=SIGNAL),
-            Term("b", Side.FOR, 2.0, "seen", family="two", source="event"),
+            Term("b", Side.FOR, 2.0, "seen", family="two", source="topology"),
         )
         finding = _finding(meant, fault, self.now)
         leader = builders.hypothesis(

@@ -12,7 +12,7 @@ import hmac
 import json
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -99,10 +99,27 @@ class DingTalkRobot(StandIn):
         if len(body) > 20_000:
             return {"errcode": 460101, "errmsg": "message too large"}
         payload = json.loads(body)
-        text_shown = payload["markdown"]["text"]
-        if self.keyword and self.keyword not in text_shown + payload["markdown"]["title"]:
+        kind = payload.get("msgtype")
+        if kind not in ("markdown", "actionCard"):
+            return {"errcode": 400001, "errmsg": "invalid msgtype"}
+        shown = payload[kind]
+        if kind == "actionCard" and not all(
+            button.get("title") and button.get("actionURL", "").startswith("https://")
+            for button in shown.get("btns") or [{}]
+        ):
+            return {"errcode": 400002, "errmsg": "btns is invalid"}
+        if self.keyword and self.keyword not in shown["text"] + shown["title"]:
             return {"errcode": 310000, "errmsg": "keywords not in content"}
         return None
+
+    def _too_fast(self) -> Answer | None:
+        """More than twenty a minute, and the robot is silent for ten."""
+        if self.blocked_until is not None and self.now() < self.blocked_until:
+            return self.throttled()
+        refused = super()._too_fast()
+        if refused is not None:
+            self.blocked_until = self.now() + timedelta(minutes=10)
+        return refused
 
     def throttled(self) -> Answer:
         return {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}
@@ -117,6 +134,8 @@ class WeComRobot(StandIn):
             return {"errcode": 93000, "errmsg": "invalid webhook url"}
         payload = json.loads(body)
         kind = payload.get("msgtype")
+        if kind == "template_card":
+            return self._refuse_card(payload[kind])
         if kind not in self.limits:
             return {"errcode": 40008, "errmsg": "invalid message type"}
         if len(payload[kind]["content"].encode()) > self.limits[kind]:
@@ -125,6 +144,16 @@ class WeComRobot(StandIn):
 
     def throttled(self) -> Answer:
         return {"errcode": 45009, "errmsg": "api freq out of limit"}
+
+    def _refuse_card(self, card: dict[str, Any]) -> Answer | None:
+        good = (
+            card["card_type"] == "text_notice"
+            and card["card_action"]["url"].startswith("https://")
+            and len(card["main_title"]["title"]) <= 26
+            and len(card["horizontal_content_list"]) <= 6
+            and len(card["jump_list"]) <= 3
+        )
+        return None if good else {"errcode": 42014, "errmsg": "invalid template card"}
 
 
 class FeishuBot(StandIn):

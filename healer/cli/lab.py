@@ -73,8 +73,11 @@ def run_suite(
     folder: Annotated[Path, typer.Option(help="Folder of scenario files.")] = SHIPPED,
     workers: Annotated[int, typer.Option(help="Runs at a time; 0 for one a core.", min=0)] = 0,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all results here.")
+        Path | None, typer.Option("--json", help="Write all results here, each as it comes.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what the file of --json has, run the rest.")
+    ] = False,
 ) -> None:
     """Run many scenarios, clean and perturbed, and say how good Healer is.
 
@@ -88,9 +91,12 @@ def run_suite(
     variants = [name for name in variant.split(",") if name] or list(suite.VARIANTS)
     for name in variants:
         if name not in suite.VARIANTS:
-            known = ", ".join(suite.VARIANTS)
-            raise BadInput(f"expected one of {known}", path="--variant", value=name)
+            every = ", ".join(suite.VARIANTS)
+            raise BadInput(f"expected one of {every}", path="--variant", value=name)
     jobs = suite.jobs([load_scenario(file) for file in files], variants)
+    results = _kept(json_file, {job.name for job in jobs}) if resume else []
+    known = {result["job"] for result in results}
+    jobs = [job for job in jobs if job.name not in known]
     console = err()
     with Progress(
         TextColumn("{task.description}"),
@@ -101,17 +107,16 @@ def run_suite(
         disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task("scenarios", total=len(jobs))
-        rows: list[Row] = []
 
         def done(result: dict[str, Any]) -> None:
             progress.advance(bar)
-            rows.append(judge(result))
-            out().print(_line(rows[-1], result))
+            results.append(result)
+            out().print(_line(judge(result), result))
+            if json_file is not None:
+                write(json_file, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
-        results = suite.run_all(jobs, workers or os.cpu_count() or 1, done)
-    if json_file is not None:
-        write(json_file, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    found = figures(rows)
+        suite.run_all(jobs, workers or os.cpu_count() or 1, done)
+    found = figures([judge(result) for result in results])
     for figure in found:
         limit = figure.floor if figure.floor is not None else figure.ceiling
         note = "" if limit is None else f"   asked {limit:g}" + ("   MISSED" * figure.missed)
@@ -172,6 +177,17 @@ def simulate(scenario: Scenario, mode: Mode, *, verbose: bool = False) -> dict[s
         audit = [entry for _, entry in store.audit(limit=100_000)]
         observed = Observed(store.incidents(limit=200).items, store.intents(), audit)
         return score(scenario, cluster, observed)
+
+
+def _kept(file: Path | None, wanted: set[str]) -> list[dict[str, Any]]:
+    """Results of an earlier, broken off call; runs that crashed are run again."""
+    if file is None or not file.is_file():
+        return []
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return [r for r in kept if r["job"] in wanted and not r.get("crashed")]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput("expected results that `healer lab suite` wrote", file=file) from error
 
 
 def _line(row: Row, result: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def run_all(
     """Every job's result, of `judged`; `done` is told of each as it comes."""
     worlds: dict[str, list[Job]] = {}
     for job in wanted:
-        worlds.setdefault(_world_of(job.scenario), []).append(job)
+        worlds.setdefault(world_of(job.scenario), []).append(job)
     results: list[dict[str, Any]] = []
 
     def take(result: dict[str, Any]) -> None:
@@ -225,7 +225,7 @@ def _child(job: Job, simulation: Simulation, writer: int) -> None:
         os._exit(status)
 
 
-def _world_of(scenario: Scenario) -> str:
+def world_of(scenario: Scenario) -> str:
     """What the history and the first fits depend on."""
     parts = (
         scenario.start,

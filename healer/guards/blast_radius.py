@@ -13,6 +13,9 @@ from healer.model.verdict import Verdict
 from healer.ports import Case, Guard
 from healer.settings import RemediationSettings
 
+ENDING = frozenset({"evict_pod", "delete_pod", "quarantine_pod"})
+"""Verbs by which a pod stops serving at once. A rolling update keeps to its own bounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius(Guard):
@@ -30,8 +33,9 @@ class BlastRadius(Guard):
         since = case.snapshot.now - self.settings.fresh_within
         if "cordon_node" in verbs:
             return self._nodes(plan, topology, unseen(case.history, "cordon_node", since))
-        if "evict_pod" in verbs:
-            return self._replicas(plan, topology, unseen(case.history, "evict_pod", since))
+        if verbs & ENDING:
+            sent = [unseen(case.history, verb, since) for verb in sorted(ENDING)]
+            return self._replicas(plan, topology, frozenset().union(*sent))
         return allow("blast_radius", "takes nothing out of service")
 
     def _nodes(self, plan: Plan, topology: Topology, sent: frozenset[Target]) -> Verdict:
@@ -55,7 +59,7 @@ class BlastRadius(Guard):
 
     def _replicas(self, plan: Plan, topology: Topology, sent: frozenset[Target]) -> Verdict:
         """Each pod by itself: evictions are sent one by one, and judged again before each."""
-        for pod in plan.affected_pods:
+        for pod in _ended(plan):
             for owner in topology.related(pod, Kind.WORKLOAD)[:1]:
                 replicas = topology.fact(owner, "replicas")
                 if replicas is None:
@@ -71,3 +75,10 @@ class BlastRadius(Guard):
                         f"at most {most} may be out",
                     )
         return allow("blast_radius", "enough replicas are left")
+
+
+def _ended(plan: Plan) -> tuple[Target, ...]:
+    """Pods that go at once: of a rollback, only those that are ended after it."""
+    if any(action.verb == "rollback_workload" for action in plan.actions):
+        return tuple(action.target for action in plan.actions if action.verb in ENDING)
+    return plan.affected_pods

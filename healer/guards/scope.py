@@ -1,10 +1,14 @@
-"""Namespaces that are never touched, and objects whose owner opted out."""
+"""Namespaces that are never touched, objects whose owner opted out, and verbs we have no right to.
+
+A verb that the API server denies is told before anything begins, and not in the middle of a plan.
+Where nothing is to be changed anyway, the dry run says so itself.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from healer.guards.common import allow, deny, namespaces_of, owners_of
+from healer.guards.common import allow, deny, enforced, namespaces_of, owners_of
 from healer.model.plan import Plan
 from healer.model.verdict import Verdict
 from healer.ports import Case, Guard
@@ -29,4 +33,8 @@ class Scope(Guard):
             marks = {**entity.labels, **entity.annotations} if entity else {}
             if marks.get(OPT_OUT, "").lower() == "true":
                 return deny("scope", f"{target} opted out with {OPT_OUT}")
+        if enforced(plan, self.settings):
+            for verb in sorted({action.verb for action in plan.actions}):
+                if lacks := case.snapshot.denied.get(verb):
+                    return deny("scope", f"{verb} is switched off: we may not {lacks}")
         return allow("scope")

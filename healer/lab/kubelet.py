@@ -265,6 +265,14 @@ class Kubelets:
         statuses = pod.get("status", {}).get("containerStatuses") or [{}]
         if statuses[0].get("state", {}).get("waiting"):
             return
+        image = container["image"]
+        for reason, message in (
+            ("Failed", f'Failed to pull image "{image}": {image}: not found: manifest unknown'),
+            ("Failed", "Error: ErrImagePull"),
+            ("BackOff", f'Back-off pulling image "{image}"'),
+            ("Failed", "Error: ImagePullBackOff"),
+        ):
+            tell(self.store, pod, reason, message, "kubelet", now, "Warning")
         self.store.patch_status(
             "pods",
             pod["metadata"]["namespace"],

@@ -4,29 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from healer.errors import BadInput
 from healer.lab import history
 from healer.lab.apiserver import Write
 from healer.lab.prometheus import PrometheusApi
-from healer.lab.scenario import Scenario
+from healer.lab.scenario import ModelSpec, Scenario
 from healer.lab.tsdb import Tsdb
 from healer.lab.web import Handler, Server
 from healer.lab.world import World
 
 
 class Lab:
-    """Built settled: at `scenario.start` it has its history and nothing is just beginning."""
+    """Built settled: at `scenario.start` it has its history and nothing is just beginning.
 
-    def __init__(self, scenario: Scenario) -> None:
+    Raises BadInput where the models do not fit on the nodes.
+    """
+
+    def __init__(self, scenario: Scenario, retention: timedelta | None = None) -> None:
+        """retention: of samples, for a lab that runs for days; all are kept where none is given."""
+        retention_s = float("inf") if retention is None else retention.total_seconds()
         self.scenario = scenario
-        self._tsdb = Tsdb()
+        self._tsdb = Tsdb(retention_s)
         self.world = World(scenario, self._tsdb)
         self.world.load_at_once()
+        if self._left_out():
+            self._tsdb = Tsdb(retention_s)
+            self.world = World(scenario, self._tsdb, large_first=True)
+            self.world.load_at_once()
+        for at, model, placed in self._left_out():
+            raise BadInput(
+                f"expected replicas that fit on the nodes beside the others; {placed} do",
+                path=f"models.{at}.replicas",
+                value=model.replicas,
+            )
         history.fill(self.world)
         self.world.advance(scenario.start)
         self.prometheus_api = PrometheusApi(self._tsdb, self._now_s)
         self._setup_writes = len(self.world.api.write_log)
+
+    def _left_out(self) -> list[tuple[int, ModelSpec, int]]:
+        """Number of a model, the model, and how many of its replicas found a node."""
+        found = [(m, len(self.world.kubelets.of(m.name))) for m in self.scenario.models]
+        return [(at, m, n) for at, (m, n) in enumerate(found) if n < m.replicas]
 
     @property
     def now(self) -> datetime:

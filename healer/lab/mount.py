@@ -106,8 +106,8 @@ class MountedSession(requests.Session):
         made = requests.Response()
         made.status_code, made.url, made.encoding = answer.status, str(url), "utf-8"
         made.headers.update(answer.headers)
-        whole = isinstance(answer.body, bytes)
-        made._content = answer.body if whole else b"".join(answer.body)
+        content = answer.body
+        made._content = content if isinstance(content, bytes) else b"".join(content)
         return made
 
 

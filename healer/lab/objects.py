@@ -31,6 +31,8 @@ def node(scenario: Scenario, index: int) -> Obj:
                 "kubernetes.io/os": "linux",
                 "nvidia.com/gpu.product": scenario.cluster.gpu.product.replace(" ", "-"),
                 "nvidia.com/gpu.count": gpus,
+                "nvidia.com/cuda.driver.major": "570",
+                "nvidia.com/cuda.driver-version.full": "570.172.08",
                 "topology.kubernetes.io/rack": f"rack-{index % scenario.cluster.racks}",
                 "topology.kubernetes.io/zone": "zone-a",
             },

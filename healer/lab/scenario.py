@@ -183,8 +183,10 @@ def load_scenario(file: Path) -> Scenario:
     data = read_yaml(file)
     if not isinstance(data, dict):
         raise BadInput("expected a mapping at the top", file=file, value=data)
+    from healer.lab.checks import check  # noqa: PLC0415  # faults know the world, it knows us
+
     scenario = build(Scenario, {"name": file.stem, **data}, file=file)
-    _check(scenario, file)
+    check(scenario, file)
     return scenario
 
 
@@ -198,46 +200,3 @@ def find_scenario(name: str) -> Path:
         return shipped
     known = ", ".join(sorted(f.stem for f in SHIPPED.glob("*.yaml")))
     raise BadInput(f"expected a file or one of {known}", path="scenario", value=name)
-
-
-def _check(scenario: Scenario, file: Path) -> None:
-    from healer.lab.faults import KINDS  # noqa: PLC0415  # faults know the world, it knows us
-
-    if scenario.start.tzinfo is None:
-        raise BadInput(
-            "expected a time with its zone", file=file, path="start", value=str(scenario.start)
-        )
-    names = [fault.name or fault.kind for fault in scenario.faults]
-    for at, fault in enumerate(scenario.faults):
-        if fault.kind not in KINDS:
-            raise BadInput(
-                f"expected one of {', '.join(sorted(KINDS))}",
-                file=file,
-                path=f"faults.{at}.kind",
-                value=fault.kind,
-            )
-        if fault.at >= scenario.duration:
-            raise BadInput(
-                "expected a moment within the duration",
-                file=file,
-                path=f"faults.{at}.at",
-                value=str(fault.at),
-            )
-        build(KINDS[fault.kind], fault.options, path=f"faults.{at}.options", file=file)
-    for at, expected in enumerate(scenario.expect):
-        if expected.fault and expected.fault not in names:
-            raise BadInput(
-                f"expected one of {', '.join(names)}",
-                file=file,
-                path=f"expect.{at}.fault",
-                value=expected.fault,
-            )
-    needed = sum(m.replicas * m.gpus for m in scenario.models)
-    have = scenario.cluster.nodes * scenario.cluster.gpus
-    if needed > have:
-        raise BadInput(
-            f"expected at most the {have} GPUs of the cluster",
-            file=file,
-            path="models",
-            value=needed,
-        )

@@ -160,14 +160,28 @@ def _expected(scenario: Scenario, broken: Broken) -> Expectation | None:
 def _incidents_of(
     scenario: Scenario, broken: Broken, incidents: Sequence[Incident], lab: Lab
 ) -> list[Incident]:
-    """Incidents that opened while this fault was the newest, or that it became a part of."""
+    """Incidents that opened while this fault was the newest, or that it became a part of.
+
+    Where faults overlap, one that another fault explains is that one's, and one that this fault
+    explains is this one's although it opened after the next had begun.
+    """
+    others = [_expected(scenario, b) for b in lab.world.broken if b is not broken]
     later = [b.at for b in lab.world.broken if b.at > broken.at]
     until = min(later, default=scenario.start + scenario.duration)
-    return [
-        i
-        for i in incidents
-        if broken.at <= i.opened_at < until or (i.opened_at < broken.at and _grew(i, broken, until))
-    ]
+
+    def told(incident: Incident, expected: Expectation | None) -> bool:
+        return any(_is_right(each, expected) for each in _hypotheses(incident)[:1])
+
+    found = []
+    for incident in incidents:
+        begun = broken.at <= incident.opened_at < until
+        grown = incident.opened_at < broken.at and _grew(incident, broken, until)
+        if told(incident, _expected(scenario, broken)):
+            if incident.opened_at >= broken.at or grown:
+                found.append(incident)
+        elif (begun or grown) and not any(told(incident, other) for other in others):
+            found.append(incident)
+    return found
 
 
 def _grew(incident: Incident, broken: Broken, until: datetime) -> bool:
@@ -195,6 +209,9 @@ def _best(incidents: Sequence[Incident], expected: Expectation | None) -> Incide
     """The incident that speaks of this fault; else the gravest that came after it."""
     causes = expected.causes if expected else ()
     for incident in incidents:
+        if any(_is_right(each, expected) for each in _hypotheses(incident)[:1]):
+            return incident
+    for incident in incidents:
         hypotheses = _hypotheses(incident)
         if hypotheses and hypotheses[0]["cause"] in causes:
             return incident
@@ -202,12 +219,19 @@ def _best(incidents: Sequence[Incident], expected: Expectation | None) -> Incide
 
 
 def _recovered(lab: Lab, broken: Broken) -> float | None:
-    """Seconds until clients were well served for good; None if they were not at the end."""
-    later = [b.at for b in lab.world.broken if b.at > broken.at]
-    until = min(later, default=lab.now)
-    moments = [at for at, ok in lab.world.service if broken.at < at <= until and not ok]
+    """Seconds until clients were well served for good; None if they were not at the end.
+
+    For good is until the next fault begins, or until the end where that came before.
+    """
     if not broken.fault.healed(lab.world, broken.what):
         return None
+    later = [b.at for b in lab.world.broken if b.at > broken.at]
+    before = _well_since(lab, broken, min(later, default=lab.now))
+    return before if before is not None or not later else _well_since(lab, broken, lab.now)
+
+
+def _well_since(lab: Lab, broken: Broken, until: datetime) -> float | None:
+    moments = [at for at, ok in lab.world.service if broken.at < at <= until and not ok]
     if not moments:
         return 0.0
     last = max(moments)

@@ -14,7 +14,7 @@ from healer.lab.controllers import Controllers
 from healer.lab.engine import E2E, Histogram, Request, Work, sample
 from healer.lab.exposition import Scraper
 from healer.lab.faults import KINDS
-from healer.lab.faults.base import Fault
+from healer.lab.faults.base import Fault, NotYet
 from healer.lab.gpu import Gpu
 from healer.lab.kubelet import Kubelets, Replica
 from healer.lab.objects import NAMESPACE, node_name
@@ -47,6 +47,9 @@ class Broken:
 class World:
     scenario: Scenario
     tsdb: Tsdb
+    large_first: bool = False
+    """Whether models of many GPUs were there before the small ones, which leave no room for them
+    where they are spread over all nodes."""
     now: datetime = field(init=False)
     api: ApiServer = field(init=False)
     kubelets: Kubelets = field(init=False)
@@ -159,17 +162,22 @@ class World:
         for index in range(self.scenario.cluster.nodes):
             store.create("nodes", objects.node(self.scenario, index))
         self.kubelets.step(self.now)
-        for model in self.scenario.models:
+        for model in sorted(self.scenario.models, key=lambda m: -m.gpus * self.large_first):
             store.create("apps/deployments", objects.deployment(model))
             store.create("services", objects.service(model))
             store.create("policy/poddisruptionbudgets", objects.budget(model))
+            if self.large_first:
+                self._controllers.step(self.now)
 
     def _break(self, now: datetime) -> None:
-        while self._pending and now >= self.scenario.start + self._pending[0].at:
-            spec = self._pending.pop(0)
+        for spec in [each for each in self._pending if now >= self.scenario.start + each.at]:
             fault = build(KINDS[spec.kind], spec.options)
             before = tuple(r.name for r in self.kubelets.replicas.values())
-            what = fault.begin(self, spec.target, now)
+            try:
+                what = fault.begin(self, spec.target, now)
+            except NotYet:
+                continue
+            self._pending.remove(spec)
             self.broken.append(Broken(spec, fault, what, now, pods=before))
         due = [each for each in self.later if each[0] <= now]
         self.later = [each for each in self.later if each[0] > now]

@@ -37,6 +37,8 @@ class Snapshot:
     """False when Prometheus did not answer: nothing is concluded from silence."""
 
     cluster_ok: bool = True
+    denied: Mapping[str, str] = field(default_factory=dict)
+    """Verb → the permission that we lack for it, as the API server says."""
 
     def age(self, signal: str) -> timedelta | None:
         """How old the newest sample of `signal` is; None when there is none."""

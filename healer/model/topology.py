@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from healer.model.target import Kind, Target
@@ -153,9 +154,8 @@ def _index(edges: Iterable[tuple[Target, Target]]) -> Mapping[Target, tuple[Targ
     }
 
 
-def _by_name(target: Target) -> tuple[str, str, str]:
-    """The order of targets themselves; tuples compare far faster than dataclasses."""
-    return target.kind, target.name, target.namespace
+_by_name = attrgetter("kind", "name", "namespace")
+"""The order of targets themselves; tuples compare far faster than dataclasses."""
 
 
 def _reach(start: Target, index: Mapping[Target, tuple[Target, ...]]) -> Iterator[Target]:

@@ -41,6 +41,11 @@ OWN = 1.25
 HANDED_ON = frozenset({"latency", "errors"})
 """What a service inherits from those it calls."""
 
+OWN_FAMILIES = frozenset(name for name, _ in FAMILIES) - HANDED_ON
+
+UNGUIDED = 0.7
+"""The most where nobody knows who calls whom, and nothing but what is handed on accuses."""
+
 OFF_FAMILY = 0.4
 """For latency where errors broke the SLO, and the other way round."""
 
@@ -69,6 +74,23 @@ SEEN_FROM_OUTSIDE = ("_remote", "_client")
 OUTSIDE = -2.0
 UNREACHED = -1.0
 """For a service from which the broken SLO cannot be reached along the calls."""
+
+REQUESTS = ("req", "workload", "rps", "qps", "throughput", "calls")
+"""How the name of a metric begins that counts requests."""
+
+COUNTS_FROM, COUNTS_SHARE = 10, 0.6
+"""Samples from which on, and share of rising ones above which, a series is a counter."""
+
+VANISHED = 2.5
+GAPLESS = 0.8
+"""Only series that had at least this share of their samples can vanish."""
+
+SHARPEST = 1.5
+"""Where nobody knows who calls whom: for the service whose latency or failures grew most in
+proportion. Half a second more is everything to a leaf and little to those who wait for it."""
+
+SHARP_RANGE = 10.0
+"""A service whose growth is a tenth of the sharpest gets nothing of that."""
 
 EARLY = 0.5
 GUARD_S = 120.0
@@ -109,6 +131,9 @@ class Shift:
     worse: float
     level: float
     onset: float | None
+
+
+_NONE = Shift("", "", "other", 0.0, 0.0, 0.0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +194,50 @@ def localize(case: MetricCase) -> Localized:
     graph = _Graph.of(case.calls, entity)
     first = min((s.onset for s in shifts if s.onset is not None), default=None)
     slo = _Slo(entity, family)
-    suspects = [_suspect(name, by_service, graph, slo, first) for name in sorted(by_service)]
+    vanished = _vanished(case)
+    watcher = entity if _only_watches(entity, by_service, graph) else ""
+    growth = {} if graph.calls else _growth(by_service, slo)
+    suspects = [
+        _suspect(
+            name,
+            by_service,
+            graph,
+            slo,
+            first,
+            {
+                "grew most in proportion": SHARPEST * growth.get(name, 0.0),
+                "fell silent": vanished.get(name, 0.0),
+                "only watches": -2 * CAP if name == watcher else 0.0,
+            },
+            vanished,
+        )
+        for name in sorted({*by_service, *vanished})
+    ]
     ranked = tuple(sorted(suspects, key=lambda s: (-s.score, s.service)))
     broken = _slo_score(by_service, entity, family)
-    return Localized(ranked, _confidence(ranked, broken), broken)
+    sure = _confidence(ranked, broken)
+    if ranked and not graph.calls and _only_handed_on(ranked[0]):
+        sure = min(sure, UNGUIDED)
+    return Localized(ranked, sure, broken)
+
+
+def _only_watches(entity: str, by_service: Mapping[str, list[Shift]], graph: _Graph) -> bool:
+    """Whether the SLO's entity is no part of the system: users, a probe, a load generator.
+
+    It is in no call, or, where no calls are known, it has no resources while others do.
+    """
+    if graph.calls:
+        return entity not in graph.calls and not any(entity in c for c in graph.calls.values())
+    own = {
+        name: any(s.family in OWN_FAMILIES - {"traffic"} for s in shifts)
+        for name, shifts in by_service.items()
+    }
+    return not own.get(entity, True) and 2 * sum(own.values()) > len(own)
+
+
+def _only_handed_on(suspect: Suspect) -> bool:
+    families = {name for name, weight in suspect.terms if weight > 0.5}
+    return bool(families & HANDED_ON) and not families & OWN_FAMILIES
 
 
 def family_of(metric: str) -> str:
@@ -180,13 +245,15 @@ def family_of(metric: str) -> str:
     name = metric.lower()
     begins = [family for family, words in FAMILIES if name.startswith(words)]
     holds = [family for family, words in FAMILIES if any(w in name for w in words if len(w) > 2)]
-    return (*begins, *holds, "other")[0]
+    # `request-latency` begins with what it is of, and says later what it is.
+    told = [family for family in (*begins, *holds) if family != "traffic" or begins != [family]]
+    return (*told, *begins, "other")[0]
 
 
 def _shift(case: MetricCase, column: int) -> Shift | None:
     """How a column moved, or None where too little of it was seen."""
     service, metric = case.columns[column]
-    row = case.values[:, column]
+    row = _rate(case, case.values[:, column])
     seen = np.isfinite(row)
     before = row[seen & (case.times < case.told_at - GUARD_S)]
     if len(before) < 4:
@@ -205,8 +272,42 @@ def _shift(case: MetricCase, column: int) -> Shift | None:
     score = max(0.0, worse / spread) * lasting
     if family == "errors" and (counted := _failures(case, column)) is not None:
         score = counted
-    onset = _onset(case, column, level, spread) if score > FROM else None
+    onset = _onset(case, row, level, spread) if score > FROM else None
     return Shift(service, metric, family, score, max(worse, 0.0), level, onset)
+
+
+def _rate(case: MetricCase, row: Series) -> Series:
+    """A counter's increments; anything else as it is.
+
+    What never falls and mostly rises while all is well counts something. A reset is a gap.
+    """
+    steps = np.diff(row, prepend=np.nan)
+    usual = steps[np.isfinite(steps) & (case.times < case.told_at)]
+    if len(usual) < COUNTS_FROM or (usual < 0).sum() > 1 or (usual > 0).mean() < COUNTS_SHARE:
+        return row
+    return np.where(steps >= 0, steps, np.nan)
+
+
+def _vanished(case: MetricCase) -> dict[str, float]:
+    """By service: log-odds that its silence is no chance, where others still speak.
+
+    A pod that was killed has no worse numbers, it has none. Series that often miss a sample
+    prove little by missing a few more.
+    """
+    seen = np.isfinite(case.values)
+    late = case.times >= case.told_at
+    if not late.any() or not seen[late].any():
+        return {}
+    odds: dict[str, list[float]] = defaultdict(list)
+    for i, (service, _) in enumerate(case.columns):
+        usual = float(seen[~late, i].mean()) if (~late).any() else 0.0
+        silent = int(late.sum()) if not seen[late, i].any() else 0
+        proof = -silent * math.log1p(-min(usual, 0.99)) if usual > GAPLESS else 0.0
+        odds[service].append(min(VANISHED, proof))
+    found = {service: float(np.median(each)) for service, each in odds.items()}
+    # When half of all fall silent it is the measurement.
+    gone = [service for service, proof in found.items() if proof > 0]
+    return {service: found[service] for service in gone} if 2 * len(gone) < len(found) else {}
 
 
 def _typical(moved: Series) -> float:
@@ -222,13 +323,23 @@ def _failures(case: MetricCase, column: int) -> float | None:
     """
     service, metric = case.columns[column]
     requests = next(
-        (i for i, (s, m) in enumerate(case.columns) if s == service and m.startswith("req")), None
+        (
+            i
+            for i, (s, m) in enumerate(case.columns)
+            if s == service and m.lower().startswith(REQUESTS)
+        ),
+        None,
     )
-    if requests is None or _direction("errors", metric) > 0:
+    if requests is None:
         return None
     ratio = case.values[:, column]
-    whole = 100.0 if np.nanmax(ratio, initial=0.0) > 2 else 1.0
-    failed = (1 - ratio / whole) * case.values[:, requests]
+    most = np.nanmax(ratio, initial=0.0)
+    if _direction("errors", metric) > 0:
+        if most > 1:
+            return None
+        failed = ratio * case.values[:, requests]
+    else:
+        failed = (1 - ratio / (100.0 if most > 2 else 1.0)) * case.values[:, requests]
     seen = np.isfinite(failed)
     before = failed[seen & (case.times < case.told_at - GUARD_S)]
     after = failed[seen & (case.times >= case.told_at)]
@@ -248,13 +359,13 @@ def _floor(family: str, metric: str, level: float, after: Series) -> float:
 
 def _direction(family: str, metric: str) -> float:
     """−1 for what is worse when it falls."""
-    falls = family == "errors" and metric.lower().startswith(("avail", "success"))
-    return -1.0 if falls else 1.0
+    name = metric.lower()
+    good = ("avail", "success") if family == "errors" else ("avail", "free", "idle")
+    return -1.0 if any(w in name for w in good) and "unavail" not in name else 1.0
 
 
-def _onset(case: MetricCase, column: int, level: float, spread: float) -> float | None:
+def _onset(case: MetricCase, row: Series, level: float, spread: float) -> float | None:
     """First of two samples in a row that are beyond, from shortly before the told moment."""
-    row = case.values[:, column]
     late = np.isfinite(row) & (case.times >= case.told_at - GUARD_S)
     beyond = np.flatnonzero(late & (np.abs(row - level) > FROM * spread))
     if not len(beyond):
@@ -274,6 +385,8 @@ def _suspect(
     graph: _Graph,
     slo: _Slo,
     first: float | None,
+    further: Mapping[str, float],
+    gone: Mapping[str, float],
 ) -> Suspect:
     found: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for shift in by_service[name]:
@@ -282,7 +395,10 @@ def _suspect(
         if shift.family in HANDED_ON:
             off = slo.family in HANDED_ON and slo.family != shift.family
             weight *= (OFF_FAMILY if off else 1.0) * relevance(shift, by_service, slo)
-            own = 1 - explained(shift, by_service, graph.calls.get(name, frozenset()))
+            callees = graph.calls.get(name, frozenset())
+            own = 1 - explained(shift, by_service, callees)
+            # Who calls somebody that is gone waits for nobody's numbers.
+            own *= 1 - max((gone.get(each, 0.0) for each in callees), default=0.0) / VANISHED
         found[shift.family].append((weight * own * saturate(shift.score), shift.metric))
     terms: list[tuple[str, float]] = []
     best = (0.0, "")
@@ -296,11 +412,35 @@ def _suspect(
         terms.append(("seen from outside", OUTSIDE))
     if graph.reached and name not in graph.reached:
         terms.append(("not reached from the SLO", UNREACHED))
+    if not name.endswith(SEEN_FROM_OUTSIDE):
+        terms += [(said, weight) for said, weight in further.items() if weight]
     onsets = [s.onset for s in by_service[name] if s.onset is not None]
     if onsets and first is not None and best[0] > 1 and min(onsets) <= first:
         terms.append(("earliest", EARLY))
-    metric = best[1] or max(by_service[name], key=lambda s: s.score).metric
+    metric = best[1] or max(by_service[name], key=lambda s: s.score, default=_NONE).metric
     return Suspect(name, metric, sum(weight for _, weight in terms), tuple(terms))
+
+
+def _growth(by_service: Mapping[str, list[Shift]], slo: _Slo) -> dict[str, float]:
+    """By service, in [0, 1]: how much its latency or its failures grew in proportion, beside
+    the service where they grew most. Callers dilute what they inherit; the root does not."""
+    grown: dict[str, float] = {}
+    for name, shifts in by_service.items():
+        told = [
+            s.worse if s.family == "errors" else s.worse / max(abs(s.level), 1e-9)
+            for s in shifts
+            if s.family in HANDED_ON
+            and (slo.family not in HANDED_ON or s.family == slo.family)
+            and saturate(s.score) * relevance(s, by_service, slo) > 1
+        ]
+        if told:
+            grown[name] = float(np.median(told))
+    most = max(grown.values(), default=0.0)
+    return {
+        name: max(0.0, 1 + math.log(each / most) / math.log(SHARP_RANGE))
+        for name, each in grown.items()
+        if each > 0
+    }
 
 
 def relevance(shift: Shift, by_service: Mapping[str, list[Shift]], slo: _Slo) -> float:
@@ -351,7 +491,9 @@ def _amount(shift: Shift, by_service: Mapping[str, list[Shift]]) -> float:
 
 
 def _requests(service: str, by_service: Mapping[str, list[Shift]]) -> float:
-    return next((s.level for s in by_service[service] if s.metric.startswith("req")), 0.0)
+    return next(
+        (s.level for s in by_service[service] if s.metric.lower().startswith(REQUESTS)), 0.0
+    )
 
 
 def _slo_score(by_service: Mapping[str, list[Shift]], entity: str, family: str) -> float | None:

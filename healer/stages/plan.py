@@ -19,6 +19,7 @@ from healer.model.plan import Plan
 from healer.model.snapshot import Snapshot
 from healer.ports import Remediation
 from healer.settings import RemediationSettings
+from healer.stages.act import is_unanswered
 
 INNOCENT = ("no_fault", "telemetry_fault")
 """Causes that call for nothing."""
@@ -147,12 +148,15 @@ def _next_rung(asker: _Asker) -> Plan | None:
 
 
 def _was_held(intent: Intent) -> bool:
-    """Given up by the guards before anything was sent. A person's no is an answer, not this."""
+    """Given up before anything was done: by the guards, or since its target was another by then.
+
+    A person's no is an answer, not this.
+    """
     return (
         intent.state is State.ABORTED
         and intent.plan.remediation != "escalate"
         and intent.expires_at is None
-        and not any(step.sent_at for step in intent.steps)
+        and not any(step.done or is_unanswered(step) for step in intent.steps)
     )
 
 

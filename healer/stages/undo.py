@@ -2,7 +2,8 @@
 
 A cordon of ours goes when its node is ready again with all its GPUs and nothing speaks against
 it; a scale-up of ours goes back when fewer replicas would carry the present load and nobody has
-changed the number since. Both are plans of their own: guarded, written down, verified.
+changed the number since; a minimum that we raised goes down again after the same time. All are
+plans of their own: guarded, written down, verified.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from healer.model.actions import Action, ScaleWorkload, UncordonNode
+from healer.model.actions import Action, ScaleWorkload, SetFloor, UncordonNode
 from healer.model.intent import Intent, State
 from healer.model.plan import Plan, Risk, Success
 from healer.model.snapshot import Snapshot
 from healer.model.target import Kind, Target
+from healer.model.topology import Topology
 from healer.settings import RemediationSettings
+from healer.stages.act import is_unanswered
 
 BUSY = 0.6
 """Share of the KV cache in use on the remaining replicas above which none is taken away."""
+
+UNDONE_NOT = frozenset({State.ABORTED, State.FAILED, State.UNKNOWN})
+"""Ends that are no success. After them, what a compensation was to take back still stands."""
+
+MOST_DOUBLINGS = 5
 
 
 def due(
@@ -31,33 +39,65 @@ def due(
     """Compensations that are due now. Doubt leaves things as they are."""
     if not (snapshot.metrics_ok and snapshot.cluster_ok and snapshot.topology.complete):
         return ()
-    taken_back = {i.compensates for i in history if i.compensates and i.state != State.ABORTED}
     return tuple(
         plan
-        for intent in history
-        if _left_something(intent)
-        and intent.plan.undo
-        and intent.id not in taken_back
-        and intent.plan.incident_id not in open_incidents
+        for intent in _outstanding(history)
+        if intent.plan.incident_id not in open_incidents
         and _rested_since(dropped := _dropped(history, intent), snapshot.now, settings)
         for plan in _undo(intent, snapshot, settings, len(dropped))
     )
 
 
+def owing(history: Sequence[Intent], snapshot: Snapshot) -> frozenset[str]:
+    """Ids of intents whose deed is still to be taken back, as far as the cluster can be seen.
+
+    What somebody else has taken back already, or what has gone altogether, is owed no more.
+    """
+    sees = snapshot.cluster_ok and snapshot.topology.complete
+    return frozenset(
+        intent.id
+        for intent in _outstanding(history)
+        if not sees or any(_stands(action, snapshot.topology) for action in intent.plan.undo)
+    )
+
+
+def _outstanding(history: Sequence[Intent]) -> Iterator[Intent]:
+    """Intents that left something behind and were not taken back. A try that failed is none."""
+    taken_back = {i.compensates for i in history if i.compensates and i.state not in UNDONE_NOT}
+    for intent in history:
+        if intent.plan.undo and intent.id not in taken_back and _left_something(intent):
+            yield intent
+
+
+def _stands(action: Action, topology: Topology) -> bool:
+    """Whether there still is what `action` would take back."""
+    if topology.get(action.target) is None:
+        return False
+    match action:
+        case UncordonNode(target=node):
+            return topology.fact(node, "unschedulable") is not False
+        case ScaleWorkload(target=workload, was=ours):
+            return bool(topology.fact(workload, "replicas", ours) == ours)
+        case _:
+            return True
+
+
 def _left_something(intent: Intent) -> bool:
-    """However it ended: what was done of it may have to be taken back."""
-    if intent.state in (State.UNKNOWN, State.ABORTED):
-        return any(step.done for step in intent.steps)
-    return intent.state in (State.SUCCEEDED, State.FAILED)
+    """However it ended: what was done of it, or may have been, may have to be taken back."""
+    if intent.state in UNDONE_NOT:
+        return any(step.done or is_unanswered(step) for step in intent.steps)
+    return intent.state is State.SUCCEEDED
 
 
 def _dropped(history: Sequence[Intent], intent: Intent) -> tuple[Intent, ...]:
-    """Compensations of `intent` that were given up."""
-    return tuple(i for i in history if i.compensates == intent.id and i.state is State.ABORTED)
+    """Compensations of `intent` that came to nothing."""
+    return tuple(i for i in history if i.compensates == intent.id and i.state in UNDONE_NOT)
 
 
 def _rested_since(dropped: Sequence[Intent], now: datetime, settings: RemediationSettings) -> bool:
-    return all(now - i.updated_at >= settings.cooldown for i in dropped)
+    """The rest doubles with each try: what the API server refuses is not asked all day long."""
+    rest = settings.cooldown * 2 ** min(max(len(dropped) - 1, 0), MOST_DOUBLINGS)
+    return all(now - i.updated_at >= rest for i in dropped)
 
 
 def _undo(
@@ -77,6 +117,14 @@ def _undo(
                 if quiet and _load_is_gone(workload, replicas, ours, snapshot):
                     said = f"Scale {workload} back from {ours} to {replicas}"
                     yield _plan(intent, action, said, dropped)
+            case SetFloor(scaler=scaler, floor=floor, was=ours) if (
+                settings.scale_back_after > timedelta(0)
+            ):
+                # The autoscaler itself shrinks no further than the load allows.
+                if snapshot.now - intent.updated_at >= settings.scale_back_after:
+                    back = dataclasses.replace(action, takes_back=intent.id)
+                    said = f"Lower the minimum of {scaler} from {ours} to {floor} again"
+                    yield _plan(intent, back, said, dropped)
             case _:
                 pass
 

@@ -10,7 +10,18 @@ from datetime import datetime
 
 import numpy as np
 
-from healer.model.actions import CordonNode, EvictPod, RollbackWorkload, ScaleWorkload, UncordonNode
+from healer.model.actions import (
+    Action,
+    CordonNode,
+    DeletePod,
+    EvictPod,
+    QuarantinePod,
+    RestartWorkload,
+    RollbackWorkload,
+    ScaleWorkload,
+    SetFloor,
+    UncordonNode,
+)
 from healer.model.finding import Level
 from healer.model.frame import Frame
 from healer.model.incident import Incident
@@ -50,26 +61,44 @@ def _unmet_state(intent: Intent, topology: Topology) -> Iterator[str]:
             case UncordonNode(target=node):
                 if topology.fact(node, "unschedulable"):
                     yield f"{node} is still cordoned"
-            case ScaleWorkload(target=workload, replicas=replicas):
-                ready = topology.fact(workload, "ready_replicas") or 0
-                if ready < replicas:
-                    yield f"{ready} of {replicas} replicas of {workload} are ready"
-            case RollbackWorkload(target=workload):
-                if not _rolled_out(workload, topology):
-                    yield f"{workload} is still rolling back"
-            case EvictPod(target=pod, owner=owner):
+            case EvictPod(target=pod, owner=owner) | DeletePod(target=pod, owner=owner):
                 yield from _unreplaced(intent, pod, owner, topology)
+            case QuarantinePod(owner=owner) if owner is not None:
+                yield from _wanting(intent, owner, topology)
             case _:
-                pass
+                yield from _unmet_by_workload(action, topology)
+
+
+def _unmet_by_workload(action: Action, topology: Topology) -> Iterator[str]:
+    match action:
+        case ScaleWorkload(target=workload, replicas=replicas):
+            ready = topology.fact(workload, "ready_replicas") or 0
+            if ready < replicas:
+                yield f"{ready} of {replicas} replicas of {workload} are ready"
+        case SetFloor(target=workload, floor=floor, takes_back=""):
+            ready = topology.fact(workload, "ready_replicas") or 0
+            if ready < floor:
+                yield f"{ready} of {floor} replicas of {workload} are ready"
+        case RollbackWorkload(target=workload):
+            if not _rolled_out(workload, topology):
+                yield f"{workload} is still rolling back"
+        case RestartWorkload(target=workload):
+            if not _rolled_out(workload, topology):
+                yield f"{workload} is still restarting"
+        case _:
+            pass
 
 
 def _rolled_out(workload: Target, topology: Topology) -> bool:
     entity = topology.get(workload)
     facts = entity.facts if entity else {}
     replicas = facts.get("replicas")
+    if (facts.get("observed_generation") or 0) < (facts.get("generation") or 0):
+        return False
+    if facts.get("api_kind") == "InferenceService":  # its replicas are another object's
+        return bool(facts.get("ready"))
     return (
         replicas is not None
-        and (facts.get("observed_generation") or 0) >= (facts.get("generation") or 0)
         and facts.get("updated_replicas") == replicas
         and facts.get("available_replicas") == replicas
     )
@@ -82,13 +111,18 @@ def _unreplaced(
     if entity is not None and entity.target.uid == pod.uid and not _stranded(entity, topology):
         yield f"{pod} has not gone yet"
     elif owner is not None and intent.plan.success.replacement:
-        wanted = topology.fact(owner, "replicas") or 0
-        ready = [p for p in topology.related(owner, Kind.POD) if topology.fact(p, "ready")]
-        new = [p for p in ready if p.uid not in intent.pods_before]
-        if not new:
-            yield f"no new pod of {owner} is ready"
-        elif len(ready) < wanted:
-            yield f"{len(ready)} of {wanted} pods of {owner} are ready"
+        yield from _wanting(intent, owner, topology)
+
+
+def _wanting(intent: Intent, owner: Target, topology: Topology) -> Iterator[str]:
+    """What the replacement of a pod of `owner` still lacks."""
+    wanted = topology.fact(owner, "replicas") or 0
+    ready = [p for p in topology.related(owner, Kind.POD) if topology.fact(p, "ready")]
+    new = [p for p in ready if p.uid not in intent.pods_before]
+    if not new:
+        yield f"no new pod of {owner} is ready"
+    elif len(ready) < wanted:
+        yield f"{len(ready)} of {wanted} pods of {owner} are ready"
 
 
 def _stranded(entity: Entity, topology: Topology) -> bool:

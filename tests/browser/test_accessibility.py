@@ -16,7 +16,8 @@ RULES = {
     "light": {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]},
     "dark": {"runOnly": {"type": "rule", "values": ["color-contrast"]}},
 }
-"""Colour scheme → what to look at: in the dark only the colours are others."""
+"""Colour scheme → what to look at: in the dark only the colours are others, and all of them are
+on four pages."""
 
 UNFOLD = """() => [...document.querySelectorAll('details')].slice(0, 6)
   .forEach(d => { d.open = true })"""
@@ -45,7 +46,7 @@ def test_axe_finds_no_fault_on_any_page(
     context = chromium.new_context(color_scheme=scheme, locale="zh-CN")
     page = context.new_page()
     faults = {}
-    for path in paths:
+    for path in paths if scheme == "light" else ("/", "/incidents/inc-hang", "/rules", paths[-1]):
         page.goto(f"{site_url}{path}")
         page.evaluate(UNFOLD)
         page.evaluate(source)

@@ -1,7 +1,8 @@
 """What Healer relies on in a Kubernetes API, asserted by its outcomes alone.
 
-Runs against the simulator; and against a genuine control plane when HEALER_TEST_CLUSTER=1 and
-KUBECONFIG name one, in a namespace and on nodes of its own that it removes again.
+Runs against the simulator; against a genuine cluster when HEALER_TEST_CLUSTER=1 and KUBECONFIG
+name one, in a namespace and on nodes of its own that it removes again; and against a control plane
+of its own when KUBEBUILDER_ASSETS names the folder of its programs.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from control_plane import Agents, control_plane, missing
 from kube_world import World
 from kubernetes.client import ApiClient
 
@@ -24,9 +27,14 @@ from healer.adapters.kubernetes.errors import read, write
 from healer.lab.mount import MountedPool
 from healer.model.actions import (
     CordonNode,
+    DeletePod,
     EvictPod,
+    QuarantinePod,
+    ReleasePod,
+    RestartWorkload,
     RollbackWorkload,
     ScaleWorkload,
+    SetFloor,
     UncordonNode,
 )
 from healer.model.target import Kind, Target
@@ -172,10 +180,56 @@ def genuine() -> Iterator[Backend]:
         api.rest_client.pool_manager.clear()
 
 
+def played() -> Iterator[Backend]:
+    """The simulator, with its kubelets played over the API as on a control plane of our own."""
+    world = World(broken_images={BAD_IMAGE})
+    world.store.create("namespaces", {"metadata": {"name": "contract"}})
+    settings = KubernetesSettings(url="http://mounted")
+    api = connect(settings)
+    api.rest_client.pool_manager = MountedPool(world.server.handle)
+    agents = Agents(api, "contract", frozenset({BAD_IMAGE}))
+    for name in ("node-a", "node-b", "spare"):
+        agents.node(name)
+
+    def settle() -> None:
+        world.controllers.step(world.clock.now())
+        agents.work()
+        world.controllers.step(world.clock.now())
+        world.clock.move(timedelta(seconds=5))
+
+    yield Backend(api, settings, world.clock, "contract", "spare", settle)
+
+
+def built() -> Iterator[Backend]:
+    """A genuine control plane without kubelets."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS", "")
+    if not assets:
+        pytest.skip("a control plane of our own needs KUBEBUILDER_ASSETS")
+    if lacking := missing(assets):
+        pytest.skip(f"{assets} lacks {', '.join(lacking)}")
+    with control_plane(assets) as kubeconfig:
+        settings = KubernetesSettings(kubeconfig=kubeconfig)
+        api = connect(settings)
+        namespace = f"healer-contract-{uuid.uuid4().hex[:8]}"
+        assert write(api, "POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}).ok
+        agents = Agents(api, namespace, frozenset({BAD_IMAGE}))
+        for name in ("node-a", "node-b", "spare"):
+            agents.node(name)
+
+        def settle() -> None:
+            agents.work()
+            time.sleep(0.2)
+
+        yield Backend(api, settings, SystemClock(), namespace, "spare", settle)
+        api.rest_client.pool_manager.clear()
+
+
 @pytest.fixture(
     params=[
-        pytest.param(simulated, id="simulator"),
+        pytest.param(simulated, id="simulator", marks=pytest.mark.sim_only),
+        pytest.param(played, id="played", marks=pytest.mark.sim_only),
         pytest.param(genuine, id="genuine", marks=pytest.mark.real_ok),
+        pytest.param(built, id="built", marks=pytest.mark.real_ok),
     ]
 )
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
@@ -310,3 +364,67 @@ def test_a_rollback_restores_the_healthy_revision(backend: Backend) -> None:
         if backend.cluster.view().topology.fact(r, "active")
     ]
     assert active == [good]
+
+
+def test_a_deletion_passes_a_used_up_budget_and_holds_to_its_uid(backend: Backend) -> None:
+    target = backend.deploy()
+    backend.budget(2)
+    pod = backend.eviction().target
+    other = replace(pod, uid=str(uuid.uuid4()))
+    assert backend.hands.carry_out(DeletePod(other, target, other.uid), "i").gone
+    action = DeletePod(pod, target, pod.uid)
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.holds(action, "i") is False
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(
+        lambda: pod.uid not in {p["metadata"]["uid"] for p in backend.pods()}, "it is gone"
+    )
+
+
+def test_a_restart_replaces_all_pods(backend: Backend) -> None:
+    target = backend.deploy()
+    before = {pod["metadata"]["uid"] for pod in backend.pods()}
+    action = RestartWorkload(target, "2026-03-04T12:00:00+00:00", target.uid)
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.holds(action, "i") is False
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(
+        lambda: not before & {p["metadata"]["uid"] for p in backend.pods()}, "all are new"
+    )
+
+
+def test_an_autoscalers_minimum_goes_up_and_back(backend: Backend) -> None:
+    target = backend.deploy()
+    path = f"/apis/autoscaling/v2/namespaces/{backend.namespace}/horizontalpodautoscalers"
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "c"},
+        "minReplicas": 1,
+        "maxReplicas": 4,
+    }
+    made = backend.create(path, {"metadata": {"name": "c"}, "spec": spec})
+    uid = made["metadata"]["uid"]
+    action = SetFloor(target, "horizontalpodautoscaler/c", 3, 1, uid)
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(lambda: backend.available() == 3, "the autoscaler follows")
+    back = replace(action, floor=1, was=3, takes_back="i")
+    assert backend.hands.carry_out(back, "i2").ok
+    assert backend.get(f"{path}/c")["spec"]["minReplicas"] == 1
+
+
+def test_a_quarantined_pod_is_replaced_and_taken_back(backend: Backend) -> None:
+    target = backend.deploy()
+    pod = backend.eviction().target
+    action = QuarantinePod(pod, ("app",), target, pod.uid)
+    assert backend.hands.rehearse(action, "i").ok
+    assert backend.hands.carry_out(action, "i").ok
+    assert backend.hands.holds(action, "i") is True
+    backend.eventually(lambda: len(backend.pods()) == 3, "it is replaced and kept")
+    assert backend.hands.carry_out(ReleasePod(pod, pod.uid, "i"), "i2").ok
+    backend.eventually(
+        lambda: len([p for p in backend.pods() if "deletionTimestamp" not in p["metadata"]]) == 2,
+        "one too many goes",
+    )

@@ -15,7 +15,7 @@ from healer.guards import standard
 from healer.guards.approval import Approval
 from healer.guards.blast_radius import BlastRadius
 from healer.guards.breaker import Breaker
-from healer.guards.capacity import Capacity, fits
+from healer.guards.capacity import Capacity
 from healer.guards.conflicts import Conflicts
 from healer.guards.cooldown import Cooldown
 from healer.guards.freeze import FreezeGuard
@@ -28,6 +28,7 @@ from healer.guards.rate import Rate
 from healer.guards.scope import Scope
 from healer.guards.storm import Storm
 from healer.model.actions import CordonNode, EvictPod, RollbackWorkload, ScaleWorkload
+from healer.model.hypothesis import Side, Term
 from healer.model.intent import Intent, Receipt, State, Step
 from healer.model.plan import Plan, Risk
 from healer.model.target import Kind, Target
@@ -196,24 +197,55 @@ def test_a_hypothesis_that_cites_nothing_is_not_acted_on() -> None:
     assert decision(FreshEvidence(ARMED), restart(), bare) is DEFER
 
 
-def test_evidence_that_is_all_stale_is_not_acted_on() -> None:
-    frame = builders.frame(np.ones(60), (POD,), name="gpu_power")
-    old = dataclasses.replace(frame, times=frame.times - 600)
-    stale = worlds.case(snapshot=worlds.snapshot(frames={"gpu_power": old}))
-    fresh = worlds.case(snapshot=worlds.snapshot(frames={"gpu_power": frame}))
-    assert decision(FreshEvidence(ARMED), restart(), stale) is DEFER
-    assert decision(FreshEvidence(ARMED), restart(), fresh) is ALLOW
+def aged(**ages_s: float) -> Case:
+    """The standard case, its signals so old; a signal that is not named has no samples at all."""
+    frames = {}
+    for name, age_s in ages_s.items():
+        frame = builders.frame(np.ones(60), (POD,), name=name)
+        frames[name] = dataclasses.replace(frame, times=frame.times - age_s)
+    return worlds.case(snapshot=worlds.snapshot(frames=frames))
 
 
-def test_one_fresh_sign_does_not_excuse_what_carries_the_case_being_stale() -> None:
-    frame = builders.frame(np.ones(60), (POD,), name="gpu_power")
-    old = dataclasses.replace(frame, times=frame.times - 600)
-    tokens = builders.frame(np.ones(60), (POD,), name="generation_tokens")
-    mixed = worlds.snapshot(frames={"gpu_power": old, "generation_tokens": tokens})
-    assert decision(FreshEvidence(ARMED), restart(), worlds.case(snapshot=mixed)) is DEFER
-    other = dataclasses.replace(tokens, times=tokens.times - 600)
-    mostly = worlds.snapshot(frames={"gpu_power": frame, "generation_tokens": other})
-    assert decision(FreshEvidence(ARMED), restart(), worlds.case(snapshot=mostly)) is ALLOW
+@pytest.mark.parametrize(
+    ("ages", "expected"),
+    [
+        ({"gpu_power": 0, "generation_tokens": 0}, ALLOW),
+        ({"gpu_power": 600, "generation_tokens": 600}, DEFER),
+        ({"gpu_power": 600, "generation_tokens": 0}, DEFER),
+        ({"gpu_power": 0, "generation_tokens": 600}, DEFER),
+        ({"gpu_power": 0}, DEFER),
+        ({}, DEFER),
+    ],
+)
+def test_all_that_carries_the_case_has_to_be_fresh(
+    ages: dict[str, float], expected: Decision
+) -> None:
+    assert decision(FreshEvidence(ARMED), restart(), aged(**ages)) is expected
+
+
+def with_terms(*more: Term, first: int = 2) -> Case:
+    known = worlds.hypothesis()
+    terms = (*known.terms[:first], *more)
+    return worlds.case(hypothesis=dataclasses.replace(known, terms=terms))
+
+
+def test_a_small_piece_of_evidence_may_be_old() -> None:
+    small = Term("high(gpu_temp)", Side.FOR, 0.4, "81 C", family="heat", source="gpu_temp")
+    assert decision(FreshEvidence(ARMED), restart(), with_terms(small)) is ALLOW
+    large = dataclasses.replace(small, weight=1.5)
+    assert decision(FreshEvidence(ARMED), restart(), with_terms(large)) is DEFER
+
+
+def test_silence_that_was_seen_is_not_old_evidence() -> None:
+    gone = Term("missing(gpu_temp)", Side.FOR, 3.0, "silent", family="heat", source="gpu_temp")
+    assert decision(FreshEvidence(ARMED), restart(), with_terms(gone)) is ALLOW
+
+
+def test_what_rules_say_beforehand_is_no_sign_of_a_node() -> None:
+    prior = Term("prior", Side.FOR, -4.6, "0.01 before", "prior", source="rule")
+    onset = Term("onset", Side.FOR, 0.5, "showed 30 s before", "onset", source="onset")
+    assert decision(FreshEvidence(ARMED), cordon(), with_terms(prior, onset, first=1)) is DEFER
+    assert decision(FreshEvidence(ARMED), cordon(), with_terms(prior, onset)) is ALLOW
 
 
 def test_a_node_needs_two_independent_signs_and_a_pod_one() -> None:
@@ -474,13 +506,6 @@ def test_a_success_between_failures_keeps_the_breaker_closed() -> None:
 
 
 # ----------------------------------------------------------------- capacity, approval, ladder
-
-
-def test_room_is_found_by_packing_not_by_sums() -> None:
-    assert fits([4, 2, 2], [4, 4])
-    assert not fits([8], [4, 4])
-    assert not fits([3, 3, 2], [4, 4])
-    assert not fits([1], [])
 
 
 def test_a_scale_up_without_room_is_denied() -> None:

@@ -13,6 +13,7 @@ import pytest
 from healer.guards.blast_radius import BlastRadius
 from healer.guards.capacity import Capacity
 from healer.guards.common import disruptive
+from healer.guards.scope import Scope
 from healer.model.actions import (
     Action,
     DeletePod,
@@ -22,12 +23,13 @@ from healer.model.actions import (
     RollbackWorkload,
     SetFloor,
 )
-from healer.model.intent import State
-from healer.model.plan import Plan
+from healer.model.intent import Effect, Receipt, State, Step
+from healer.model.plan import Plan, Success
 from healer.model.target import Target
 from healer.model.verdict import Decision
 from healer.settings import RemediationSettings
 from healer.stages.undo import due
+from healer.stages.verify import verify
 
 POD, WORKLOAD = worlds.PODS[0], worlds.WORKLOAD
 ARMED = worlds.armed()
@@ -114,3 +116,55 @@ def test_a_minimum_of_ours_goes_down_after_its_time_signed_with_its_intent() -> 
     later = dataclasses.replace(settings, scale_back_after=timedelta(hours=2))
     assert due((intent,), frozenset(), world, later) == ()
     assert due((intent,), frozenset(), world, RemediationSettings()) == ()
+
+
+def test_a_verb_that_the_api_server_denies_is_refused_before_anything_begins() -> None:
+    case = worlds.case()
+    lacking = dataclasses.replace(case.snapshot, denied={"evict_pod": "create pods/eviction"})
+    without = dataclasses.replace(case, snapshot=lacking)
+    evict = plan(EvictPod(POD, WORKLOAD, POD.uid), POD)
+    verdict = Scope(ARMED).judge(evict, without)
+    assert verdict.decision is Decision.DENY
+    assert "we may not create pods/eviction" in verdict.reasons[0]
+    assert Scope(ARMED).judge(evict, case).decision is Decision.ALLOW
+    assert Scope(ARMED).judge(floor(6), without).decision is Decision.ALLOW
+    assert Scope(RemediationSettings()).judge(evict, without).decision is Decision.ALLOW
+
+
+def outcome(action: Action, facts: dict[Target, dict[str, Any]], late: bool = False) -> Any:
+    """Of an intent that was carried out a while ago, and has no signal to wait for."""
+    begun = builders.NOW - (timedelta(hours=1) if late else timedelta(minutes=1))
+    success = Success((), deadline=timedelta(minutes=10), hold=timedelta(seconds=1))
+    intent = builders.intent(
+        State.VERIFYING,
+        plan=plan(action, success=success),
+        steps=(Step(action, begun, Receipt(True, begun)),),
+        executed_at=begun,
+        updated_at=begun,
+        pods_before=tuple(pod.uid for pod in worlds.PODS),
+    )
+    return verify(intent, worlds.snapshot(worlds.topology(facts)), None)
+
+
+@pytest.mark.parametrize(
+    ("action", "unmet"),
+    [
+        (SetFloor(WORKLOAD, SCALER, 6, 2, "uid-h"), {WORKLOAD: {"ready_replicas": 5}}),
+        (RestartWorkload(WORKLOAD, "now", "uid-w"), {WORKLOAD: {"updated_replicas": 1}}),
+        (QuarantinePod(POD, ("app",), WORKLOAD, "uid-p1"), {}),
+        (DeletePod(POD, WORKLOAD, "uid-p1"), {}),
+    ],
+)
+def test_an_end_state_that_is_not_there_in_time_is_no_success(
+    action: Action, unmet: dict[Target, dict[str, Any]]
+) -> None:
+    assert outcome(action, unmet) is None
+    found = outcome(action, unmet, late=True)
+    assert found.effect is Effect.INEFFECTIVE
+
+
+def test_a_model_service_is_back_when_it_says_so_of_its_newest_generation() -> None:
+    back = RollbackWorkload(WORKLOAD, worlds.GOOD, "", "d1", {}, uid="uid-w")
+    ready = {"api_kind": "InferenceService", "replicas": None, "ready": True}
+    assert outcome(back, {WORKLOAD: ready}).effect is Effect.EFFECTIVE
+    assert outcome(back, {WORKLOAD: ready | {"observed_generation": 2}}) is None

@@ -13,6 +13,7 @@ import requests
 
 from healer.adapters.prometheus import PrometheusMetrics
 from healer.errors import BadInput
+from healer.lab import checks
 from healer.lab.faults import KINDS
 from healer.lab.lab import Lab
 from healer.lab.mount import MountedAdapter
@@ -22,17 +23,16 @@ from healer.ports import Matrix
 from healer.settings import PrometheusSettings
 
 SHORT = HistorySpec(span=timedelta(hours=6))
+USUAL = {
+    "pod": "pod:llama-8b/1",
+    "gpu": "gpu:llama-8b/0",
+    "service": "service:llama-8b",
+    "node": "node:1",
+}
 TARGETS = {
-    "engine_hang": "pod:llama-8b/1",
-    "gpu_off_bus": "gpu:llama-8b/0",
-    "ecc_uncontained": "gpu:llama-8b/0",
     "thermal_throttle": "rack:1",
     "power_brake": "node:0",
-    "xid_benign": "gpu:llama-8b/2",
-    "telemetry_loss": "node:1",
-    "node_down": "node:2",
-    "admin_drain": "node:2",
-    "slow_model_store": "",
+    "driver_change": "node:qwen-72b/0",
 }
 
 
@@ -93,12 +93,34 @@ def test_history_joins_the_live_part_without_a_step() -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_fault_begins_and_says_what_it_broke(kind: str) -> None:
-    target = TARGETS.get(kind, "service:llama-8b")
+    forms = checks.TARGETS[kind]
+    target = TARGETS.get(kind, USUAL[forms[0]] if forms else "")
     lab = Lab(scenario(FaultSpec(kind, at=timedelta(seconds=30), target=target)))
     lab.advance(lab.now + timedelta(minutes=2))
     (broken,) = lab.world.broken
     assert ":" in broken.what
     assert broken.at == lab.scenario.start + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("kind", ["engine_hang", "node_down", "no_capacity", "gpu_flaky",
+                                  "device_plugin", "telemetry_loss", "power_brake"])  # fmt: skip
+def test_a_fault_with_a_duration_leaves_a_sound_world_behind(kind: str) -> None:
+    forms = checks.TARGETS[kind]
+    spec = FaultSpec(
+        kind,
+        at=timedelta(seconds=30),
+        duration=timedelta(minutes=1),
+        target=USUAL[forms[0]] if forms else "",
+    )
+    lab = Lab(scenario(spec, minutes=9))
+    lab.advance(lab.now + timedelta(minutes=8))
+    world = lab.world
+    assert world.broken[0].ended
+    assert [r.ready for r in world.kubelets.replicas.values()] == [True] * 6
+    assert all(ok for _, ok in world.service[-12:])
+    assert not world.silenced | world.kubelets.unplugged
+    assert not world.kubelets.dooms
+    assert not any(gpu.brake for gpu in world.gpus)
 
 
 def test_a_lost_gpu_takes_its_series_along_and_leaves_its_xid() -> None:

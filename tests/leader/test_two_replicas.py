@@ -143,6 +143,8 @@ def test_a_leader_that_dies_in_its_eviction_is_followed_and_the_pod_evicted_once
     assert pair.two[0].dead
     assert pair.leaders() == ["two"]
     assert pair.evictions() == 1
+    (epoch,) = {i.epoch for i in store.intents() if i.plan.remediation == "restart_pod"}
+    assert epoch.endswith(":0" if moment is after else ":1"), "who sent it, in which term"
     assert [i.state for i in store.intents() if i.plan.remediation == "restart_pod"] == [
         State.SUCCEEDED
     ]

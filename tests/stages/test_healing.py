@@ -19,7 +19,9 @@ from healer.healing import SWITCH, Healing
 from healer.model.actions import Action
 from healer.model.incident import Incident
 from healer.model.intent import Receipt, State
+from healer.model.snapshot import Snapshot
 from healer.settings import Arming, Mode, RemediationSettings
+from remediations.cordon_node import CordonNodeRemediation
 from remediations.drain_node import DrainNode
 from remediations.restart_pod import RestartPod
 
@@ -177,3 +179,51 @@ def test_a_view_that_lags_behind_the_cordon_does_not_stop_the_drain(
     healer, incident = draining(store, hands)
     healer.heal((incident,), worlds.snapshot(now=builders.at(15)))
     assert [action.verb for action in hands.done] == ["cordon_node", "evict_pod"]
+
+
+def cordoned_days_ago(store: SqlStore, hands: Done, days: int) -> tuple[Healing, str]:
+    """A cordon of ours that was carried out today and is looked at so many days later."""
+    settings = worlds.armed(uncordon=True)
+    executor = Executor(hands, store, SteppedClock(builders.NOW))
+    found = Healing(
+        store, executor, {"cordon_node": CordonNodeRemediation()}, standard(settings), settings
+    )
+    incident = worlds.incident("ecc_uncontained", leader={"proposes": ("cordon_node",)})
+    found.heal((incident,), worlds.snapshot())
+    (only,) = store.intents()
+    assert [action.verb for action in hands.done] == ["cordon_node"]
+    done = dataclasses.replace(only, state=State.SUCCEEDED)
+    assert store.replace_intent(done, only)
+    for day in range(days):
+        found.heal((), whole(timedelta(days=day), gpus=3))
+    return found, done.id
+
+
+def whole(later: timedelta, gpus: int = 4) -> Snapshot:
+    """The node is ours to give back, with so many of its GPUs there."""
+    now = builders.NOW + later
+    node = worlds.NODES[0]
+    frame = builders.frame([[float(gpus)] * 8], (node,), name="node_gpus_present")
+    world = worlds.topology({node: {"unschedulable": True}})
+    return worlds.snapshot(world, now=now, frames={"node_gpus_present": frame})
+
+
+def test_a_cordon_of_ours_is_taken_back_however_long_ago_it_was(
+    store: SqlStore, hands: Done
+) -> None:
+    healer, cordon_id = cordoned_days_ago(store, hands, days=4)
+    healer.heal((), whole(timedelta(days=4)))
+    assert [action.verb for action in hands.done] == ["cordon_node", "uncordon_node"]
+    (undo,) = [i for i in store.intents() if i.compensates]
+    assert undo.compensates == cordon_id
+
+
+def test_an_open_intent_is_gone_on_with_however_long_healer_was_away(
+    store: SqlStore, hands: Done
+) -> None:
+    healing(store, hands, worlds.armed()).heal((worlds.incident(),), worlds.snapshot())
+    away = worlds.snapshot(now=builders.NOW + timedelta(days=2))
+    healing(store, hands, worlds.armed()).heal((worlds.incident(),), away)
+    (only,) = store.intents()
+    assert only.state is State.FAILED
+    assert len(hands.done) == 1

@@ -162,7 +162,7 @@ def test_a_service_may_hold_underscores(tmp_path):
         ("when,a_cpu\n1,2\n", None, "metrics.csv:1: a header"),
         ("time,a_cpu\n1,x\n", None, "metrics.csv:2: a_cpu: 'x': a number"),
         ("time,a_cpu\n1\n", None, "metrics.csv:2: 2 fields, found 1"),
-        ("time,cpu\n1,2\n", None, "'cpu': a column `<service>_<metric>`"),
+        ("time,_cpu\n1,2\n", None, "'_cpu': a column `<service>_<metric>`"),
         ("time,a_cpu\n1,2\n", "{}", "case.json: inject_time: seconds since the epoch"),
         ("time,a_cpu\n1,2\n", "{", "case.json: JSON"),
         ("time,a_cpu\n1,2\n", '{"inject_time": 5, "slo": 3}', "slo: 3: {entity, metric}"),
@@ -173,6 +173,87 @@ def test_a_broken_case_says_where(tmp_path, table, case, said):
         read_case(write(tmp_path / "c", table, case))
 
     assert said in str(caught.value).replace("  ", " ")
+
+
+def test_a_column_may_be_a_service_of_which_one_thing_is_measured(tmp_path):
+    assert read_case(write(tmp_path / "c", "time,carts\n1,2\n")).columns == (("carts", ""),)
+
+
+SLOW_LEAF = {("db", "latency"): 0.5, ("orders", "latency"): 0.5, ("front", "latency"): 0.5}
+
+
+def test_without_a_call_graph_the_service_that_grew_most_in_proportion_is_blamed_with_doubt():
+    case = world(SLOW_LEAF, calls=())
+    leaf = case.columns.index(("db", "latency"))
+    case.values[:, leaf] -= 0.09  # a leaf answers sooner than those who wait for it
+
+    found = localize(case)
+
+    assert blamed(found) == "db"
+    assert found.confidence <= 0.7 < localize(dataclasses.replace(case, calls=CALLS)).confidence
+
+
+def test_a_counter_is_judged_by_how_fast_it_rises():
+    case = world(CPU_HOG)
+    for i, (_, metric) in enumerate(case.columns):
+        if metric in ("cpu", "requests"):
+            case.values[:, i] = np.cumsum(case.values[:, i])
+
+    assert blamed(localize(case)) == "carts"
+    assert localize(world({})).confidence < 0.5
+
+
+def test_a_service_that_falls_silent_while_others_speak_is_blamed():
+    case = world({("orders", "latency"): 0.5, ("front", "latency"): 0.5})
+    for i, (service, _) in enumerate(case.columns):
+        if service == "carts":
+            case.values[case.times >= TOLD, i] = np.nan
+
+    assert blamed(localize(case)) == "carts"
+
+
+def test_when_everything_falls_silent_nobody_is_blamed():
+    case = world({})
+    case.values[case.times >= TOLD] = np.nan
+
+    assert localize(case).confidence < 0.5
+
+
+def test_whoever_only_watches_is_never_the_cause():
+    case = world(SLOW_LEAF | {("users", "latency"): 3.0})
+    renamed = tuple(("USER" if s == "users" else s, m) for s, m in case.columns)
+    kept = [i for i, (s, m) in enumerate(renamed) if s != "USER" or m == "latency"]
+    calls = tuple(each for each in CALLS if "users" not in each)
+    seen = MetricCase(
+        case.times,
+        tuple(renamed[i] for i in kept),
+        case.values[:, kept],
+        case.told_at,
+        ("USER", "latency"),
+        calls,
+    )
+
+    assert blamed(localize(seen)) == "db"
+    assert blamed(localize(dataclasses.replace(seen, calls=()))) != "USER"
+
+
+@pytest.mark.parametrize(
+    ("metric", "family"),
+    [
+        ("latency-90", "latency"),
+        ("request-latency", "latency"),
+        ("istio-request-duration-p99", "latency"),
+        ("requests-failed", "errors"),
+        ("container-memory-working-set-bytes", "memory"),
+        ("CpuUsageRate", "cpu"),
+        ("workload", "traffic"),
+        ("diskio", "disk"),
+        ("socket", "network"),
+        ("shoe-size", "other"),
+    ],
+)
+def test_what_a_metric_measures_is_read_from_its_name(metric, family):
+    assert family_of(metric) == family
 
 
 DATA = Path(os.environ.get("HEALER_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))

@@ -11,7 +11,7 @@ import healing_worlds as worlds
 import pytest
 
 from healer.model.incident import Incident, Phase, Severity
-from healer.model.intent import Intent, State
+from healer.model.intent import Intent, Receipt, State
 from healer.model.plan import Plan
 from healer.settings import RemediationSettings
 from healer.stages.plan import plan
@@ -138,3 +138,15 @@ def test_a_containment_is_followed_by_what_the_rule_says_heals() -> None:
     assert (found.remediation, found.rung) == ("restart_pod", 1)
     last = {"proposes": ("cordon_node",)}
     assert wanted(worlds.incident(leader=last), before(State.SUCCEEDED, "cordon_node")) is None
+
+
+def test_a_target_that_was_another_by_then_is_no_failure_of_the_remediation() -> None:
+    gone = Receipt(False, builders.at(-3600), "not found", gone=True)
+    aborted = held(3600)
+    step = dataclasses.replace(aborted.steps[0], sent_at=builders.at(-3600), receipt=gone, tries=1)
+    again = wanted(worlds.incident(leader=BOTH), dataclasses.replace(aborted, steps=(step,)))
+    assert again is not None
+    assert (again.remediation, again.rung, again.attempt) == ("restart_pod", 0, 2)
+    lost = dataclasses.replace(step, receipt=None)
+    after = wanted(worlds.incident(leader=BOTH), dataclasses.replace(aborted, steps=(lost,)))
+    assert after is None or after.remediation != "restart_pod"

@@ -15,8 +15,9 @@ from healer.model.actions import CordonNode, ScaleWorkload, UncordonNode
 from healer.model.intent import Intent, Receipt, State, Step
 from healer.model.plan import Plan
 from healer.model.snapshot import Snapshot
+from healer.model.topology import Topology
 from healer.settings import RemediationSettings
-from healer.stages.undo import due
+from healer.stages.undo import due, owing
 
 NODE, WORKLOAD = worlds.NODES[0], worlds.WORKLOAD
 BOTH = RemediationSettings(uncordon=True, scale_back_after=timedelta(minutes=30))
@@ -136,3 +137,41 @@ def test_a_cordon_of_a_drain_that_was_lost_half_way_is_taken_back_too(state: Sta
     done = Step(whole.steps[0].action, HOUR_AGO, Receipt(ok=True, at=HOUR_AGO))
     assert len(plans((dataclasses.replace(whole, state=state, steps=(done,)),), well())) == 1
     assert plans((dataclasses.replace(whole, state=state),), well()) == ()
+
+
+def test_a_cordon_that_may_have_come_although_its_answer_was_lost_is_taken_back() -> None:
+    lost = dataclasses.replace(
+        cordoned(),
+        state=State.UNKNOWN,
+        steps=(Step(CordonNode(NODE, "uid-n1"), HOUR_AGO, tries=1),),
+    )
+    assert len(plans((lost,), well())) == 1
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.UNKNOWN])
+def test_a_compensation_that_came_to_nothing_is_tried_again_after_a_longer_rest(
+    state: State,
+) -> None:
+    cordon = cordoned()
+    (wanted,) = plans((cordon,), well())
+
+    def tried(number: int, ago: timedelta) -> Intent:
+        plan = dataclasses.replace(wanted, attempt=wanted.attempt + number)
+        at = builders.NOW - ago
+        return builders.intent(state, plan=plan, compensates=cordon.id, updated_at=at)
+
+    rest = BOTH.cooldown
+    assert not plans((cordon, tried(0, rest / 2)), well())
+    (again,) = plans((cordon, tried(0, rest)), well())
+    assert again.id != wanted.id
+    assert not plans((cordon, tried(0, rest * 3), tried(1, rest)), well())
+    assert plans((cordon, tried(0, rest * 3), tried(1, rest * 2)), well())
+
+
+def test_what_somebody_else_took_back_or_what_has_gone_is_owed_no_more() -> None:
+    cordon = cordoned()
+    assert owing((cordon,), well()) == {cordon.id}
+    assert owing((cordon,), well(node={"unschedulable": False})) == frozenset()
+    assert owing((cordon,), well(node={"unschedulable": False}, cluster_ok=False)) == {cordon.id}
+    nodeless = dataclasses.replace(well(), topology=Topology())
+    assert owing((cordon,), nodeless) == frozenset()

@@ -63,6 +63,12 @@ def _one(
     _status(store, deployment, new, [*old, *([new] if new else [])], now)
 
 
+def _copied(deployment: Obj) -> dict[str, str]:
+    """Annotations that its newest ReplicaSet takes over, such as the cause of a change."""
+    notes = deployment["metadata"].get("annotations") or {}
+    return {key: value for key, value in notes.items() if key not in NOT_COPIED}
+
+
 def _newest(
     store: ObjectStore, deployment: Obj, new: Obj | None, owned: list[Obj], now: datetime
 ) -> Obj:
@@ -77,6 +83,7 @@ def _newest(
         notes = new["metadata"].setdefault("annotations", {})
         past = [p for p in (notes.get(HISTORY, ""), notes.get(REVISION, "")) if p]
         notes[HISTORY], notes[REVISION] = ",".join(past), str(number)
+        notes |= _copied(deployment)
         new = store.update("apps/replicasets", new)
         _progress(store, deployment, "FoundNewReplicaSet",
                   f'Found new replica set "{new["metadata"]["name"]}"', now)  # fmt: skip
@@ -101,7 +108,7 @@ def _make(store: ObjectStore, deployment: Obj, number: int) -> Obj:
     labels[HASH_LABEL] = mark
     selector = clone(spec["selector"])
     selector.setdefault("matchLabels", {})[HASH_LABEL] = mark
-    notes = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in NOT_COPIED}
+    notes = _copied(deployment)
     return store.create(
         "apps/replicasets",
         {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from healer.lab.faults.base import Fault, node, replica, service
+from healer.lab.faults.base import Fault, broken_by, node, replica, service
 from healer.lab.objects import NAMESPACE, node_name
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ class NoCapacity(Fault):
         world.api.store.modify("apps/deployments", NAMESPACE, name, scale)
         return f"workload:{NAMESPACE}/deployment/{name}"
 
+    def end(self, world: World, target: str, now: datetime) -> None:
+        def scale(deployment: dict) -> None:  # type: ignore[type-arg]
+            deployment["spec"]["replicas"] = max(1, deployment["spec"]["replicas"] - self.more)
+
+        world.api.store.modify("apps/deployments", NAMESPACE, service(world, target), scale)
+
 
 @dataclass(frozen=True, slots=True)
 class DevicePlugin(Fault):
@@ -39,7 +45,7 @@ class DevicePlugin(Fault):
         return f"node:{name}"
 
     def end(self, world: World, target: str, now: datetime) -> None:
-        world.kubelets.unplugged.discard(node(world, target))
+        world.kubelets.unplugged.discard(broken_by(world, self).partition(":")[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,25 @@ class Fault(ABC):
         return True
 
 
+def broken_by(world: World, fault: Fault) -> str:
+    """What a fault broke when it began: by its end the INDEX-th replica may be another one."""
+    return next(one.what for one in world.broken if one.fault is fault)
+
+
+class NotYet(Exception):
+    """There is nothing at this moment that the fault could break; it begins as soon as there is."""
+
+
 def replica(world: World, target: str) -> Replica:
-    """`pod:MODEL/INDEX`: the INDEX-th oldest replica; the first model's first by default."""
+    """`pod:MODEL/INDEX`: the INDEX-th oldest ready replica; the first model's first by default.
+
+    While fewer are ready it is the youngest of those. Raises NotYet where none is.
+    """
     model, index = _parts(target, "pod", world.scenario.models[0].name)
     found = [r for r in world.kubelets.of(model) if r.ready]
-    if index >= len(found):
-        raise BadInput(f"expected one of {len(found)} ready replicas", path="target", value=target)
-    return found[index]
+    if not found:
+        raise NotYet(target)
+    return found[min(index, len(found) - 1)]
 
 
 def gpu(world: World, target: str) -> Gpu:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from healer.lab.faults.base import Fault, node, service
+from healer.lab.faults.base import Fault, broken_by, node, service
 from healer.lab.objects import IMAGE, NAMESPACE, template
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ class TelemetryLoss(Fault):
     """dcgm, node or engine."""
 
     def begin(self, world: World, target: str, now: datetime) -> str:
-        world.silenced.add((self.exporter, node(world, target) if target else ""))
-        return target or "cluster:cluster"
+        name = node(world, target) if target else ""
+        world.silenced.add((self.exporter, name))
+        return f"node:{name}" if name else "cluster:cluster"
 
     def end(self, world: World, target: str, now: datetime) -> None:
-        world.silenced.discard((self.exporter, node(world, target) if target else ""))
+        name = broken_by(world, self).partition(":")[2] if target else ""
+        world.silenced.discard((self.exporter, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,18 @@ class NodeDown(Fault):
             world.silenced.add((exporter, name))
         return f"node:{name}"
 
+    def end(self, world: World, target: str, now: datetime) -> None:
+        name = broken_by(world, self).partition(":")[2]
+        world.kubelets.silent.discard(name)
+        world.silenced -= {(exporter, name) for exporter in ("dcgm", "node", "engine")}
+        for one in world.kubelets.replicas.values():
+            if one.node == name:
+                one.engine.hung = False
+
     def healed(self, world: World, broken: str) -> bool:
         name = broken.partition(":")[2]
+        if name not in world.kubelets.silent:
+            return True
         return not any(r.ready and r.node == name for r in world.kubelets.replicas.values())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from healer.lab.faults.base import Fault, gpu, replica
+from healer.lab.faults.base import Fault, broken_by, gpu, replica
 from healer.lab.gpu import Gpu
 from healer.lab.kubelet import Doom
 
@@ -94,6 +94,10 @@ class GpuFlaky(Fault):
         world.kubelets.crash(holder, now, "Error", 134, for_good=False)
         world.kubelets.dooms.append(doom)
         return f"gpu:{device.uuid}"
+
+    def end(self, world: World, target: str, now: datetime) -> None:
+        uuid = broken_by(world, self).partition(":")[2]
+        world.kubelets.dooms = [doom for doom in world.kubelets.dooms if doom.marks != uuid]
 
     def healed(self, world: World, broken: str) -> bool:
         return _device(world, broken).holder is None

@@ -70,7 +70,7 @@ class ThermalThrottle(Fault):
         return f"gpu:{found[0].uuid}" if len(found) == 1 else target
 
     def end(self, world: World, target: str, now: datetime) -> None:
-        for device in devices(world, target):
+        for device in world.gpus:
             device.ambient_c = device.spec.ambient_c
 
     def healed(self, world: World, broken: str) -> bool:
@@ -88,7 +88,7 @@ class PowerBrake(Fault):
         return target
 
     def end(self, world: World, target: str, now: datetime) -> None:
-        for device in devices(world, target):
+        for device in world.gpus:
             device.brake = False
 
     def healed(self, world: World, broken: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from healer.lab.faults.base import Fault, replica, service
+from healer.lab.faults.base import Fault, broken_by, replica, service
 from healer.lab.objects import NAMESPACE, template
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ class EngineHang(Fault):
         victim = replica(world, target)
         victim.engine.hung = True
         return f"pod:{victim.namespace}/{victim.name}"
+
+    def end(self, world: World, target: str, now: datetime) -> None:
+        name = broken_by(world, self).rpartition("/")[2]
+        for one in world.kubelets.replicas.values():
+            if one.name == name:
+                one.engine.hung = False
 
     def healed(self, world: World, broken: str) -> bool:
         name = broken.rpartition("/")[2]

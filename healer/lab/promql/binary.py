@@ -65,7 +65,8 @@ class Matching:
     as_bool: bool = False
 
     def key(self, labels: Labels) -> Labels:
-        return only(labels, self.labels) if self.on else without(labels, (*self.labels, NAME))
+        names = tuple(self.labels)
+        return only(labels, names) if self.on else without(labels, (*names, NAME))
 
 
 def scalars(op: str, left: Floats, right: Floats) -> Floats:
@@ -199,7 +200,8 @@ def _check_results(found: Vector, keys: Sequence[Labels], matching: Matching) ->
 def _result(op: str, many: Labels, one: Labels, matching: Matching) -> Labels:
     labels = many if op in KEEP_NAME and not matching.as_bool else without(many, (NAME,))
     if not matching.many:
-        labels = only(labels, matching.labels) if matching.on else without(labels, matching.labels)
+        names = tuple(matching.labels)
+        labels = only(labels, names) if matching.on else without(labels, names)
     taken = dict(one)
     for name in matching.include:
         labels = replaced(labels, name, taken.get(name, ""))

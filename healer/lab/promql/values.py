@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,11 +88,16 @@ def show(labels: Labels) -> str:
     return f"{name}{{{rest}}}"
 
 
+# The same few thousand series are asked for again and again.
+@lru_cache(maxsize=65_536)
 def without(labels: Labels, names: Collection[str]) -> Labels:
+    """names: hashable."""
     return tuple(pair for pair in labels if pair[0] not in names)
 
 
+@lru_cache(maxsize=65_536)
 def only(labels: Labels, names: Collection[str]) -> Labels:
+    """names: hashable."""
     return tuple(pair for pair in labels if pair[0] in names)
 
 

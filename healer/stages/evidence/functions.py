@@ -136,9 +136,10 @@ def _names(argument: Expression) -> tuple[str, ...]:
 
 def event(place: Place, args: tuple[Expression, ...]) -> Seen:
     """`event(xid in [48, 95])`, `event(kubernetes, reason == Evicted)`, `event(gpu_lost)`."""
-    kind, tests = _kind(args)
-    target = place.targets[0]
-    found = [e for e in _events(place, target) if e.kind == kind and _fits(e, tests)]
+    kind, target = _kind(args), place.targets[0]
+    here = [e for e in _events(place, target) if e.kind == kind]
+    tests = [_attribute(arg) for arg in args if isinstance(arg, Compare)] if here else []
+    found = [e for e in here if _fits(e, tests)]
     if not found:
         truth = False if place.scene.sight.snapshot.cluster_ok or kind == "alert" else None
         return Seen(truth, f"no {kind} event", 0.0, source=kind, target=target)
@@ -154,11 +155,10 @@ def event(place: Place, args: tuple[Expression, ...]) -> Seen:
 _Test = tuple[str, str, tuple[str, ...]]
 
 
-def _kind(args: tuple[Expression, ...]) -> tuple[str, list[_Test]]:
-    """The kind and the tests on its attributes; `xid in [79]` names both at once."""
-    tests = [_attribute(arg) for arg in args if isinstance(arg, Compare)]
+def _kind(args: tuple[Expression, ...]) -> str:
+    """`event(kubernetes, reason == Evicted)` names it; `event(xid in [79])` does so in passing."""
     names = [arg.name for arg in args if isinstance(arg, Call)]
-    return (names[0] if names else tests[0][0]), tests
+    return names[0] if names else next(_attribute(a)[0] for a in args if isinstance(a, Compare))
 
 
 def _attribute(test: Compare) -> _Test:
@@ -242,7 +242,7 @@ def _truths(place: Place, targets: tuple[Target, ...], test: Expression) -> Trut
         test,
         place.scene,
         targets,
-        KNOWN,
+        FUNCTIONS,
         lambda part, target: look(part, place.at(target), FUNCTIONS).truth,
     )
 
@@ -349,5 +349,3 @@ FUNCTIONS: dict[str, Function] = {
     "cordoned_by_hand": facts.cordoned_by_hand,
     "rolling_out": facts.rolling_out,
 }
-
-KNOWN = frozenset(FUNCTIONS)

@@ -187,7 +187,7 @@ def _over(
         inner,
         place.scene,
         place.targets,
-        frozenset(functions),
+        functions.keys(),
         lambda part, target: look(part, place.at(target), functions).truth,
     )
     # Only those that decide the answer are cited, so only they are looked at closely.

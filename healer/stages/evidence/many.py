@@ -8,13 +8,13 @@ as everywhere else, so that both ways always agree.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from healer.model.expression import And, Call, Compare, Expression, Not, Number, Or
+from healer.model.expression import And, Call, Compare, Expression, Not, Number, Or, Within
 from healer.model.target import Target
 from healer.stages.evidence.reading import (
     DEVIATIONS,
@@ -34,12 +34,7 @@ Truths = NDArray[np.float64]
 STATES = ("normal", "high", "low", "missing", "unknown")
 _NORMAL, _HIGH, _LOW, _MISSING, _UNKNOWN = range(5)
 
-_OF_STATE: Mapping[str, tuple[frozenset[int], frozenset[int]]] = {
-    # function → (states that make it true, states in which it cannot be told)
-    "high": (frozenset({_HIGH}), frozenset({_MISSING, _UNKNOWN})),
-    "low": (frozenset({_LOW}), frozenset({_MISSING, _UNKNOWN})),
-    "normal": (frozenset({_NORMAL}), frozenset({_MISSING, _UNKNOWN})),
-}
+_OF_STATE = {"high": _HIGH, "low": _LOW, "normal": _NORMAL}
 
 _COMPARE: Mapping[str, Callable[[Truths, float], NDArray[np.bool_]]] = {
     "==": operator.eq,
@@ -63,7 +58,7 @@ class Columns:
 
 
 def truths(
-    test: Expression, scene: Scene, targets: tuple[Target, ...], known: frozenset[str], ask: Ask
+    test: Expression, scene: Scene, targets: tuple[Target, ...], known: Container[str], ask: Ask
 ) -> Truths:
     """What `test` says of each target. `ask` answers what has no shape of its own here.
 
@@ -77,7 +72,8 @@ def truths(
         case Not(inner=inner):
             return 1 - truths(inner, scene, targets, known, ask)
         case Call(name=name, args=(Call(name=signal, args=None),)) if name in _OF_STATE:
-            return _in_state(columns(scene, signal, targets), *_OF_STATE[name])
+            state = columns(scene, signal, targets).state
+            return np.where(state >= _MISSING, np.nan, state == _OF_STATE[name])
         case Call(name="missing", args=(Call(name=signal, args=None),)):
             seen = columns(scene, signal, targets)
             return np.where(seen.state == _MISSING, 1.0, np.where(np.isnan(seen.now), np.nan, 0.0))
@@ -85,8 +81,23 @@ def truths(
             numbers = _numbers(left, scene, targets, known)
             if numbers is not None:
                 return np.where(np.isnan(numbers), np.nan, _COMPARE[op](numbers, limit))
+        case Within(inner=Call(name="event")) | Call(name="event"):
+            return _of_events(test, scene, targets, ask)
     answers = [ask(test, target) for target in targets]
     return np.array([np.nan if each is None else float(each) for each in answers])
+
+
+def _of_events(test: Expression, scene: Scene, targets: tuple[Target, ...], ask: Ask) -> Truths:
+    """Most targets have no event at all; the answer for one of them is the answer for all."""
+    busy = [i for i, target in enumerate(targets) if scene.has_events(target)]
+    quiet = next((i for i in range(len(targets)) if i not in busy), None)
+    found = np.full(len(targets), np.nan)
+    if quiet is not None and (answer := ask(test, targets[quiet])) is not None:
+        found[:] = float(answer)
+    for i in busy:
+        answer = ask(test, targets[i])
+        found[i] = np.nan if answer is None else float(answer)
+    return found
 
 
 def _all(parts: list[Truths]) -> Truths:
@@ -95,13 +106,8 @@ def _all(parts: list[Truths]) -> Truths:
     return np.where((stacked == 0).any(axis=0), 0.0, stacked.sum(axis=0) / len(parts))
 
 
-def _in_state(seen: Columns, yes: frozenset[int], untold: frozenset[int]) -> Truths:
-    holds = np.isin(seen.state, list(yes)).astype(np.float64)
-    return np.where(np.isin(seen.state, list(untold)), np.nan, holds)
-
-
 def _numbers(
-    left: Expression, scene: Scene, targets: tuple[Target, ...], known: frozenset[str]
+    left: Expression, scene: Scene, targets: tuple[Target, ...], known: Container[str]
 ) -> Truths | None:
     match left:
         case Call(name="value", args=(Call(name=signal, args=None),)):
@@ -117,11 +123,15 @@ def _numbers(
 
 def columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
     """How `signal` stands on each of `targets`; worked out once for incidents of one minute."""
-    key = (signal, targets, shared_onset(scene))
+    # By identity: hashing a rack's GPUs takes longer than comparing them. The targets stay in
+    # the value, so that no other tuple can get their id.
+    key = (signal, id(targets), shared_onset(scene))
     if key not in scene.sight.columns:
-        scene.sight.columns[key] = _columns(scene, signal, targets)
-    shared = scene.sight.columns[key]
+        scene.sight.columns[key] = targets, _columns(scene, signal, targets)
+    shared = scene.sight.columns[key][1]
     assert isinstance(shared, Columns)
+    if signal not in scene.signals:
+        return shared
     own = [i for i, target in enumerate(targets) if (target, signal) in scene.findings]
     if not own:
         return shared
@@ -153,8 +163,8 @@ def _columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
     whole = np.empty((0, len(frame.times)))
     if early >= FEWEST and fresh and plain:
         whole = frame.values[[rows[i][0] for i in plain]].astype(np.float64)
-        gapless = np.isfinite(whole).all(axis=1)
-        plain = [i for i, good in zip(plain, gapless, strict=True) if good]
+        gapless = np.flatnonzero(np.isfinite(whole).all(axis=1))
+        plain = [plain[i] for i in gapless]
         whole = whole[gapless]
     else:
         plain = []

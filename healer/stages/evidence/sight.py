@@ -36,7 +36,7 @@ class Sight:
         self.topology = snapshot.topology
         self.readings: dict[tuple[str, Target, int], object] = {}
         """Filled by `reading.read`: what several incidents look at is judged once."""
-        self.columns: dict[tuple[str, tuple[Target, ...], int], object] = {}
+        self.columns: dict[tuple[str, int, int], tuple[tuple[Target, ...], object]] = {}
         """Filled by `many.columns`."""
         self.relations: dict[tuple[str, Target], tuple[Target, ...]] = {}
         """Filled by `relations.related`."""
@@ -63,7 +63,8 @@ class Sight:
         if not at:
             return None
         if len(at) == 1:
-            return frame.values[at[0]].astype(np.float64)
+            one: Series = frame.values[at[0]].astype(np.float64)
+            return one
         rows = frame.values[at].astype(np.float64)
         down = frame.signal.worse is Worse.DOWN
         fill, pick = (np.inf, np.min) if down else (-np.inf, np.max)
@@ -160,6 +161,14 @@ class Scene:
             found[finding.target, finding.signal].append(finding)
         return {key: tuple(each) for key, each in found.items()}
 
+    @cached_property
+    def signals(self) -> frozenset[str]:
+        """Those it has findings on."""
+        return frozenset(finding.signal for finding in self.incident.findings)
+
+    def has_events(self, target: Target) -> bool:
+        return target in self.sight.events or target in self._own_events
+
     def is_current(self, finding: Finding) -> bool:
         return self.now - finding.at <= lasts(self.step)
 
@@ -174,5 +183,6 @@ class Scene:
         """Of the snapshot, and those of the incident that the snapshot has forgotten."""
         seen = self.sight.events.get(target, ())
         yield from seen
-        known = {event.key for event in seen}
-        yield from (e for e in self._own_events.get(target, ()) if e.key not in known)
+        own = self._own_events.get(target, ())
+        known = {event.key for event in seen} if own else set()
+        yield from (e for e in own if e.key not in known)
