@@ -50,6 +50,7 @@ OPS: st.SearchStrategy[Op] = st.one_of(
     st.tuples(st.just("budget"), st.sampled_from(sorted(REPLICAS)), st.integers(1, 6)),
     st.tuples(st.just("ask"), st.booleans()),
     st.tuples(st.just("answer"), st.booleans()),
+    st.tuples(st.just("meanwhile"), st.booleans()),
     st.tuples(st.just("cordon"), st.sampled_from(NODES)),
     st.tuples(st.just("uncordon"), st.sampled_from(NODES)),
     st.tuples(st.just("jump"), st.sampled_from((5, 20, 70))),
@@ -57,6 +58,25 @@ OPS: st.SearchStrategy[Op] = st.one_of(
 """What can happen. A `while` holds for so many ticks: blindness, a node that is down, a rollout."""
 
 SCHEDULES = st.lists(OPS, min_size=4, max_size=40)
+
+TOLD: tuple[list[Op], ...] = (
+    [
+        *[("break", "surge", 1), ("break", "surge", 2), ("ticks", 4), ("jump", 5)],
+        *[("break", "hang", 3), ("break", "hang", 7), ("ticks", 8), ("jump", 5)],
+        *[("break", "hang", 2), ("break", "hang", 6), ("ticks", 8), ("jump", 5)],
+        *[("break", "ecc", 5), ("ticks", 6)],
+    ],
+    [
+        ("ask", True),
+        ("break", "hang", 0),
+        ("ticks", 1),
+        ("answer", True),
+        ("meanwhile", False),
+        ("ticks", 3),
+    ],
+    [("break", "hang", 0), ("fate", "lost"), ("unreadable", 2), ("ticks", 6)],
+)
+"""Stories that chance seldom tells: a busy hour, a no at the last moment, an answer lost twice."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,7 @@ class Run:
             self.approved,
         )
         self.cluster.rules = rules.all()
+        self.cluster.blindly = _blindly
         self.replicas = [self._replica() for _ in range(2)]
 
     def _replica(self) -> Healing:
@@ -141,7 +162,7 @@ class Run:
         self._before = now
         self.cluster.step()
 
-    def perform(self, op: Op) -> None:  # noqa: C901  # one branch an operation
+    def perform(self, op: Op) -> None:  # noqa: C901, PLR0912  # one branch an operation
         cluster, what = self.cluster, op[0]
         match op:
             case ("tick", replica, lag):
@@ -168,6 +189,8 @@ class Run:
                 self._arm()
             case ("answer", yes):
                 self._answer(yes=yes)
+            case ("meanwhile", yes):
+                self.store.meanwhile = lambda: self._answer(yes=yes)
             case ("cordon", node):
                 cluster.cordoned.setdefault(node, "human")
             case ("uncordon", node):
@@ -217,6 +240,7 @@ class Run:
         cluster.metrics_ok, cluster.cluster_ok, cluster.stale = True, True, False
         cluster.down, cluster.rolling, cluster.budget_spent = set(), set(), set()
         cluster.script, cluster.unreadable, self.store.crash_in = [], 0, None
+        self.store.meanwhile = None
         for fault in cluster.faults:
             fault.gone_at = fault.gone_at or cluster.now
         self.store.values[SWITCH] = ""
@@ -229,6 +253,10 @@ class Run:
             if not any(by != "human" for by in cluster.cordoned.values()):
                 return
         no_orphans(cluster, self.store)
+
+
+def _blindly(action: Any) -> None:
+    raise Broken("read back", f"{action.verb} {action.target} again without looking")
 
 
 def carry_out(schedule: Sequence[Op], mutant: Mutant = Mutant()) -> Run:
@@ -283,7 +311,8 @@ class _NoCas(Executor):
     """Writes over whatever somebody else wrote meanwhile."""
 
     def _keep(self, intent: Intent, was: Intent) -> None:
-        self._store.kept[intent.id] = intent  # type: ignore[attr-defined]
+        self._store.blind_cas = True  # type: ignore[attr-defined]
+        super()._keep(intent, was)
 
 
 EXECUTORS: Mapping[str, Callable[..., Executor]] = {

@@ -54,6 +54,8 @@ class Store:
         self.crash_in: int | None = None
         """So many writes from now."""
         self.blind_cas = False
+        self.meanwhile: Callable[[], None] | None = None
+        """What somebody does between the reading of an intent and its next writing."""
 
     def _write(self) -> None:
         if self.crash_in is not None:
@@ -68,6 +70,9 @@ class Store:
 
     def replace_intent(self, intent: Intent, was: Intent) -> bool:
         self._write()
+        if self.meanwhile is not None:
+            interrupt, self.meanwhile = self.meanwhile, None
+            interrupt()
         if self.kept.get(intent.id) != was and not self.blind_cas:
             return False
         self.kept[intent.id] = intent
@@ -159,6 +164,10 @@ class Cluster:
     cluster_ok: bool = True
     stale: bool = False
     rules: Sequence[Callable[[Cluster, str, Action], None]] = ()
+    unanswered: list[tuple[str, Action]] = field(default_factory=list)
+    """Calls of which nobody has looked what became of them."""
+    blindly: Callable[[Action], None] | None = None
+    """Told of a call that is sent again all the same."""
     acting: Snapshot | None = None
     """What the replica that acts now has seen."""
     _number: int = 0
@@ -225,6 +234,11 @@ class Cluster:
 
     def carry_out(self, action: Action, intent_id: str) -> Receipt:
         fate = self.script.pop(0) if self.script else "ok"
+        call = (intent_id, action)
+        if call in self.unanswered and self.blindly is not None:
+            self.blindly(action)
+        if fate.startswith(("lost", "crash")):
+            self.unanswered.append(call)
         match fate:
             case "refused":
                 raise Temporary("connection refused")
@@ -250,6 +264,7 @@ class Cluster:
         if self.unreadable:
             self.unreadable -= 1
             return None
+        self.unanswered = [c for c in self.unanswered if c != (intent_id, action)]
         match action:
             case EvictPod(uid=uid):
                 return uid not in self.pods

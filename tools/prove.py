@@ -44,6 +44,7 @@ PROPERTIES = (
     "breaker",
     "capacity",
     "ladder",
+    "read back",
     "orphan",
 )
 GUARDS = tuple(type(guard).__name__ for guard in standard(RemediationSettings()))
@@ -76,6 +77,8 @@ def prove(schedules: int, console: Console) -> Counter[str]:
                 for op in schedule
             )
 
+        for told in proof.TOLD:
+            proof.carry_out(told)
         each()
     return seen
 
@@ -83,6 +86,11 @@ def prove(schedules: int, console: Console) -> Counter[str]:
 def hunt(mutant: proof.Mutant, schedules: int) -> tuple[Broken, list[proof.Op]] | None:
     """The property that breaks and the smallest schedule found; None where none does."""
     last: list[list[proof.Op]] = []
+    for told in proof.TOLD:
+        try:
+            proof.carry_out(told, mutant)
+        except Broken as broken:
+            return broken, told
 
     @settings(
         max_examples=schedules,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from healer.errors import BadInput
-from healer.stages.localize import MetricCase
+from healer.stages.shift import MetricCase
 
 
 def read_case(folder: Path) -> MetricCase:

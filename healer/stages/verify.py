@@ -175,13 +175,20 @@ def _fresh_rows(frame: Frame, intent: Intent, topology: Topology, begun: datetim
     for target, row in frame.rows():
         if moved is not None and target.kind is Kind.POD and target not in moved:
             continue  # good siblings say nothing about the replacement
-        if not concerned or concerned & {
-            target,
-            *topology.related(target, Kind.WORKLOAD),
-            *topology.related(target, Kind.NODE),
-        }:
+        if not concerned or concerned & _around(target, topology):
             count += int(np.isfinite(row[since]).sum() >= intent.plan.success.fresh_samples)
     return count
+
+
+def _around(target: Target, topology: Topology) -> set[Target]:
+    """What a row speaks for: a GPU's also for the workloads whose pods it serves."""
+    pods = topology.related(target, Kind.POD)
+    return {
+        target,
+        *topology.related(target, Kind.WORKLOAD),
+        *topology.related(target, Kind.NODE),
+        *(owner for pod in pods for owner in topology.related(pod, Kind.WORKLOAD)),
+    }
 
 
 def _moved(intent: Intent, topology: Topology) -> frozenset[Target] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import proof
 import pytest
 from hypothesis import HealthCheck, given, settings
+from proof_rules import Broken
 
 
 @settings(
@@ -45,3 +46,21 @@ def test_nothing_is_touched_while_it_may_not_be(schedule: list[proof.Op]) -> Non
     for op in schedule:
         run.perform(op)
     assert run.cluster.commits == []
+
+
+@pytest.mark.parametrize("told", proof.TOLD)
+def test_no_story_that_chance_seldom_tells_breaks_a_property(told: list[proof.Op]) -> None:
+    assert proof.carry_out(told).ticks
+
+
+@pytest.mark.parametrize("executor", sorted(proof.EXECUTORS))
+def test_an_executor_without_one_of_its_safeties_is_noticed(executor: str) -> None:
+    assert any(is_broken(told, proof.Mutant(executor=executor)) for told in proof.TOLD)
+
+
+def is_broken(told: list[proof.Op], mutant: proof.Mutant) -> bool:
+    try:
+        proof.carry_out(told, mutant)
+    except Broken:
+        return True
+    return False

@@ -12,7 +12,8 @@ import pytest
 
 from healer.adapters.metric_case import read_case
 from healer.errors import BadInput
-from healer.stages.localize import Localized, MetricCase, family_of, localize
+from healer.stages.localize import Localized, localize
+from healer.stages.shift import MetricCase, family_of
 
 CALLS = (("front", "orders"), ("orders", "carts"), ("orders", "db"), ("front", "users"))
 SERVICES = ("front", "orders", "carts", "db", "users")

@@ -17,8 +17,8 @@ from healer.model.incident import Incident
 from healer.model.intent import Effect, Intent, Outcome, Receipt, State, Step
 from healer.model.plan import Success
 from healer.model.snapshot import Snapshot
-from healer.model.target import Target
-from healer.model.topology import Topology
+from healer.model.target import Kind, Target
+from healer.model.topology import Entity, Topology
 from healer.stages.verify import verify
 
 NODE, WORKLOAD, OLD = worlds.NODES[0], worlds.WORKLOAD, builders.pod("llama-8b-old", uid="uid-old")
@@ -133,3 +133,37 @@ def test_the_end_state_of_every_verb_is_looked_for(
     done = acted(action, target, signals=())
     assert verify(done, seen(worlds.topology(missing)), None) is None
     assert effect(verify(done, seen(worlds.topology(there)), None)) is Effect.EFFECTIVE
+
+
+def with_gpus() -> tuple[Topology, tuple[Target, ...]]:
+    world = worlds.topology()
+    gpus = tuple(Target(Kind.GPU, f"GPU-{n}") for n in range(len(worlds.PODS)))
+    entities = {**world.entities, **{gpu: Entity(gpu) for gpu in gpus}}
+    edges = world.edges | set(zip(worlds.PODS, gpus, strict=True))
+    return Topology(entities, edges), gpus
+
+
+def test_a_signal_of_the_pods_gpus_counts_for_their_workload() -> None:
+    world, gpus = with_gpus()
+    watts = builders.frame(np.full((4, 40), 400.0), gpus, name="gpu_power", scope=Kind.GPU)
+    both = acted(EvictPod(OLD, WORKLOAD, "uid-old"), OLD, signals=("gpu_power", "ttft_p95"))
+    frames = {"ttft_p95": good(), "gpu_power": watts}
+    assert effect(verify(both, seen(world, frames=frames), calm())) is Effect.EFFECTIVE
+
+
+def test_one_signal_that_speaks_does_not_excuse_another_that_is_silent() -> None:
+    world, gpus = with_gpus()
+    dark = builders.frame(np.full((4, 40), np.nan), gpus, name="gpu_power", scope=Kind.GPU)
+    both = acted(EvictPod(OLD, WORKLOAD, "uid-old"), OLD, signals=("gpu_power", "ttft_p95"))
+    blind = seen(world, frames={"ttft_p95": good(), "gpu_power": dark})
+    assert verify(both, blind, calm()) is None
+    assert effect(verify(both, later(blind), calm())) is Effect.INCONCLUSIVE
+
+
+def test_a_signal_that_is_silent_because_nobody_asks_for_anything_is_no_doubt() -> None:
+    nothing = np.full((4, 40), np.nan)
+    query = "histogram_quantile(0.95, sum by (le, pod) (rate(x_bucket[2m])))"
+    idle = builders.frame(nothing, worlds.PODS, name="queue_time_p95", query=query)
+    both = acted(EvictPod(OLD, WORKLOAD, "uid-old"), OLD, signals=("queue_time_p95", "ttft_p95"))
+    frames = {"ttft_p95": good(), "queue_time_p95": idle}
+    assert effect(verify(both, seen(frames=frames), calm())) is Effect.EFFECTIVE

@@ -94,7 +94,7 @@ class KubernetesCluster:
         began = self._clock.monotonic()
         if self._recent is not None and began < self._recent_until:
             return self._recent
-        made = self._look()
+        made = self.look()
         in_step = self._mirrors_in_step()
         took = self._clock.monotonic() - began
         self._recent = made if made.ok and in_step else None
@@ -105,7 +105,8 @@ class KubernetesCluster:
         vital = (self.mirrors.get(kind) for kind in VITAL)
         return all(mirror is not None and mirror.in_step for mirror in vital)
 
-    def _look(self) -> ClusterView:
+    def look(self) -> ClusterView:
+        """The world afresh, however recent the last view is."""
         now = self._clock.now()
         failed: dict[str, str] = {}
         for source in SOURCES:
