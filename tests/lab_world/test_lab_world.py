@@ -164,6 +164,10 @@ def test_a_change_that_is_not_allowed_is_unsafe() -> None:
             "faults: [{kind: traffic_surge, at: 1m, options: {facter: 2}}]",
             "faults.0.options.facter: unknown key; did you mean 'factor'?",
         ),
+        (
+            "faults: [{kind: engine_hang, at: 1m, target: pod:llama-8b/9}]",
+            "faults.0.target: 'pod:llama-8b/9': expected INDEX from 0 to 2",
+        ),
         ("cluster: {nodes: 1, gpus: 2}", "models: 15: expected at most the 2 GPUs"),
         ("expect: [{causes: [x], fault: nothing}]", "expect.0.fault: 'nothing'"),
         ("start: 2026-03-04T10:00:00", "start: "),
@@ -180,9 +184,3 @@ def test_a_mistake_in_a_scenario_is_one_line_with_its_place(
     assert said in str(caught.value)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_target_that_is_not_there_is_refused_with_its_name() -> None:
-    lab = Lab(scenario(FaultSpec("engine_hang", timedelta(seconds=30), None, "pod:llama-8b/9")))
-    with pytest.raises(BadInput, match="pod:llama-8b/9"):
-        lab.advance(lab.now + timedelta(minutes=1))
