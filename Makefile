@@ -5,7 +5,7 @@ VENV := .venv
 BIN  := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint servers scenarios prove test-cluster docs generate image-check clean
+.PHONY: demo test lint servers scenarios prove test-failover test-cluster docs generate image-check clean
 
 demo: $(READY)
 	$(BIN)/healer demo --once $(DEMO_FLAGS)
@@ -25,6 +25,10 @@ scenarios: $(READY)
 
 prove: $(READY)
 	$(BIN)/python tools/prove.py $(PROVE_FLAGS)
+
+# Replicas and daemons that are killed at every moment, on PostgreSQL and on SQLite.
+test-failover: $(READY) servers
+	HEALER_FAILOVER=1 $(BIN)/pytest tests/leader tests/loop/test_killed_anywhere.py $(TEST_FLAGS)
 
 # Against a genuine control plane: KUBECONFIG, or the binaries in KUBEBUILDER_ASSETS.
 test-cluster: $(READY) servers

@@ -62,12 +62,14 @@ def serve(nodes: int, pods: int, say: Connection) -> None:
     from healer.lab.apiserver import ApiServer  # noqa: PLC0415 - its memory is not ours
     from healer.lab.web import Server  # noqa: PLC0415
 
-    api = ApiServer(lambda: datetime.now(UTC))
+    age = timedelta(days=30)
+    api = ApiServer(lambda: datetime.now(UTC) - age)
     api.store.create("namespaces", {"metadata": {"name": NAMESPACE}})
     for at in range(nodes):
         api.store.create("nodes", _node(at))
     for at in range(pods // PER_DEPLOYMENT):
         _deployment(api.store, at, nodes)
+    age = timedelta(0)
     with Server(api.handle) as server:
         say.send(server.url)
         say.recv()

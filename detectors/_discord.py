@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 RECORD_ROWS = 10_080
 """Stretches that are compared with: a week of minutes. Bounds the cost of long tables."""
 BLOCK = 256
+FINEST = 60
+"""Samples of a stretch that are compared: of longer ones every second, third, … sample, so that
+a table of seconds costs no more than one of minutes."""
 LEAST = 24
 """Earlier stretches before a distance is told."""
 
@@ -45,15 +48,17 @@ def nearest_before(values: Floats, length: int) -> Floats:
         # Nothing is compared with itself, nor with a stretch that shares samples with it.
         square[:, -(BLOCK + length) :][ages < length] = np.inf
         nearest = square.min(axis=1).astype(np.float64) + energy[-BLOCK:]
-        out[start : start + BLOCK] = scale * np.sqrt(np.maximum(nearest, 0.0) / length)
+        out[start : start + BLOCK] = scale * np.sqrt(np.maximum(nearest, 0.0) / near.shape[1])
     return out[: len(values)]
 
 
 def _stretches(values: Floats, length: int) -> NDArray[np.float32]:
+    """(stretches, samples of each), the newest sample always among them."""
+    apart = max(1, length // FINEST)
     view = np.lib.stride_tricks.sliding_window_view(
         np.clip(values, -1e6, 1e6).astype(np.float32), length
     )
-    return np.ascontiguousarray(view)
+    return np.ascontiguousarray(view[:, (length - 1) % apart :: apart])
 
 
 def _filled(values: Floats) -> Floats:

@@ -18,7 +18,9 @@ from sklearn.ensemble import IsolationForest
 
 from detectors._channels import FIRST_ROWS, RESTLESS, STEP, channels
 from detectors._profile import DAY_S, Floats
+from detectors._stuck import stuck
 from detectors._tail import evidence, fit_tail
+from detectors._together import unexplained
 
 LEAST = 24
 """Errors a tail needs."""
@@ -32,6 +34,12 @@ HEAVIEST = 0.8
 """Bound of the tail index: freer than on the tick, for series nobody chose."""
 MEMORY_ROWS = 3
 UNKNOWN = 0.5
+"""Weight of a channel that knows too little to speak, as a silence: half for a series alone, that
+a young one be not blind; whole in a table, where many columns have a chance to cry wolf."""
+FROZEN = 2.2
+"""Score of a value that repeats as long as is strange, reached in proportion: found by itself,
+for each channel takes it for ordinary. Level page; never act, for idle may look the same."""
+FROZEN_MOST = 2.4
 SEED = 20_240_229
 
 
@@ -48,14 +56,15 @@ def score_series(times: Floats, values: Floats, told: Told) -> Floats:
     parts = _tails(times, values, np.abs(errors), step)
     told(0.7)
     joint = _forest(times, errors, step)
-    return _remembered(_agreed(np.column_stack([parts, joint])), np.isfinite(values))
+    score = _remembered(_agreed(np.column_stack([parts, joint])), np.isfinite(values))
+    return np.maximum(score, _frozen(stuck(values, step)))
 
 
 def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     """Several columns: how strange the worst eighth of them is, (T, C) → (T,).
 
-    Taken as it is, on the scale of one column, and again against its own record: what all
-    columns do together every day (a batch, a rollout) is then no surprise.
+    A column is as strange as it is both to its own past and to what the others say of it: what
+    all columns do together (a burst, the morning, a batch) is then no surprise.
     """
     if values.shape[1] == 1:
         return score_series(times, values[:, 0], told)
@@ -63,17 +72,33 @@ def score_table(times: Floats, values: Floats, told: Told) -> Floats:
         return np.zeros(len(times))
     step = step_of(times)
     scores = []
+    rest = unexplained(values, blocks(times, step))
     for done, column in enumerate(values.T):
         told(done / values.shape[1])
-        errors = channels(times, column, step)
-        scores.append(_agreed(_tails(times, column, np.abs(errors), step)))
-    ordered = np.sort(np.column_stack(scores), axis=1)
-    ordered[:FIRST_ROWS] = np.nan
-    eighth = -(-values.shape[1] // 8)
-    worst = ordered[:, -eighth:].mean(axis=1)
-    unusual = _calibrated(times, worst, step, floor=0.05, least=10 * LEAST)
+        errors = np.column_stack([channels(times, column, step), rest[:, done]])
+        parts = _tails(times, column, np.abs(errors), step)
+        own, joint = _agreed(parts[:, :-1], unknown=1.0), parts[:, -1]
+        scores.append(np.where(np.isfinite(joint), np.minimum(own, joint), own))
+    ordered = np.sort(np.column_stack(scores), axis=1)[:, ::-1]
+    share = _eighth(values.shape[1])
     present = np.asarray(np.isfinite(values).any(axis=1))
-    return _remembered(_mean(np.column_stack([worst, unusual])), present)
+    score = _remembered(ordered[:, : len(share)] @ share, present)
+    still = np.sort(np.column_stack([stuck(column, step) for column in values.T]), axis=1)
+    return np.maximum(score, _frozen(still[:, -len(share)]))
+
+
+def _eighth(columns: int) -> Floats:
+    """Weights of the worst columns: exactly an eighth of them, the last by a part; one at least."""
+    number = max(1.0, columns / 8.0)
+    weights = np.ones(int(np.ceil(number)))
+    weights[-1] -= len(weights) - number
+    return weights / number
+
+
+def _frozen(run: Floats) -> Floats:
+    """Score of a run of equal samples, given as a share of what is strange; short ones: 0."""
+    score: Floats = np.where(run >= 0.5, np.minimum(FROZEN * run, FROZEN_MOST), 0.0)
+    return score
 
 
 def step_of(times: Floats) -> float:
@@ -177,22 +202,22 @@ def _features(errors: Floats, scale: Floats) -> NDArray[np.float32]:
     return np.clip(np.nan_to_num(errors / scale), -50.0, 50.0).astype(np.float32)
 
 
-def _mean(parts: Floats) -> Floats:
-    """Mean, (T, K) → (T,). What knows too little to speak counts as half a silence."""
+def _mean(parts: Floats, unknown: float) -> Floats:
+    """Mean, (T, K) → (T,). What knows too little to speak counts as `unknown` of a silence."""
     known = np.isfinite(parts)
-    weights = known + UNKNOWN * ~known
+    weights = known + unknown * ~known
     mean: Floats = np.where(known, parts, 0.0).sum(axis=1) / weights.sum(axis=1)
     return mean
 
 
-def _agreed(parts: Floats) -> Floats:
+def _agreed(parts: Floats, unknown: float = UNKNOWN) -> Floats:
     """What the channels say together, (T, K) → (T,): their mean.
 
     A step is remembered for three rows, so that it can agree with what follows from it.
     """
     held = parts.copy()
     held[:, STEP] = _rolled(parts[:, STEP]).max().to_numpy()
-    return _mean(held)
+    return _mean(held, unknown)
 
 
 def _remembered(score: Floats, present: NDArray[np.bool_]) -> Floats:

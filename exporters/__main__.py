@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 from exporters.options import ExporterOptions
@@ -15,12 +16,17 @@ from healer.values import build
 
 
 def main(text: str) -> int:
-    """Serves until interrupted; 2 for what cannot be used, said in one line."""
+    """Serves until interrupted; 2 for what cannot be used, said in one line.
+
+    The first process of a container has no default for SIGTERM: unhandled, the kubelet's request to
+    end would pass unheard, and each update of a node would wait for its grace period.
+    """
     try:
         serving = Exporter(build(ExporterOptions, json.loads(text)))
     except BadInput as error:
         sys.stderr.write(f"healer: {error}\n")
         return 2
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: serving.stop())
     sys.stderr.write(f"exporter: {serving.url}/metrics\n")
     sys.stderr.flush()
     try:

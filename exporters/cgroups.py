@@ -30,6 +30,14 @@ def pod_uid(pid: int, proc: Path = PROC) -> str:
     return found["uid"].replace("_", "-") if found else ""
 
 
+def command(pid: int, proc: Path = PROC) -> str:
+    """The process' name as it calls itself; nothing where it may not be looked at."""
+    try:
+        return (proc / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def pods(root: Path = ROOT) -> Iterator[tuple[str, Path]]:
     """(UID, control group) of every pod of the node; version 2 alone has pressure."""
     waiting = [(folder, 1) for folder in root.glob("kubepods*")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporters import cgroups
@@ -13,6 +13,7 @@ from exporters.pods import Allotted
 from exporters.readers import INSTANCE_READERS
 from exporters.table import Row
 from exporters.watch import Seen
+from healer import __version__
 
 LAST_XID = "DCGM_FI_DEV_XID_ERRORS"
 
@@ -27,6 +28,8 @@ class Exposition:
     hostname: str
     extras_only: bool = False
     uid_of: Callable[[int], str] = cgroups.pod_uid
+    command_of: Callable[[int], str] = cgroups.command
+    on_bus: Callable[[], frozenset[str]] = frozenset
 
     def collect(self) -> Iterator[Family]:
         seen = self.seen()
@@ -40,12 +43,12 @@ class Exposition:
                 if row.read == "dcgm_nvswitch":
                     yield _of_switches(row, () if seen.blocked_s else sweep.switches, self.hostname)
                 else:
-                    yield _of_row(row, fresh, naming)
+                    yield _of_row(row, fresh, naming, self._of_process)
         if sweep.dcgm is not None:
             yield from _dcgm(sweep, naming, self.hostname)
         yield from self._xids(seen, sweep, naming)
         yield from _devices(seen, sweep, naming)
-        yield from self._node(seen, sweep, len(allotted.allocatable))
+        yield from self._node(seen, sweep, len(allotted.allocatable), self.on_bus())
         kubelet = Family(
             "healer_gpu_kubelet_up", "gauge", "Whether the kubelet answered who holds which GPU."
         )
@@ -77,8 +80,19 @@ class Exposition:
             last.add(xid.last_s, labels)
         yield from (total, bursts, last)
 
-    def _node(self, seen: Seen, sweep: Sweep, allocatable: int) -> Iterator[Family]:
+    def _of_process(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """Whose process it is, where that can be seen: who took the memory of a shared GPU."""
+        pid = int(labels["pid"])
+        more = {"command": self.command_of(pid), "pod_uid": self.uid_of(pid)}
+        return {**labels, **{name: text for name, text in more.items() if text}}
+
+    def _node(
+        self, seen: Seen, sweep: Sweep, allocatable: int, on_bus: frozenset[str]
+    ) -> Iterator[Family]:
         host = {"Hostname": self.hostname}
+        silent = Family(
+            "healer_gpu_silent", "gauge", "1 for a GPU on the bus that the driver does not list."
+        )
         values: list[tuple[str, str, float]] = [
             (
                 "healer_gpu_driver_blocked",
@@ -88,15 +102,19 @@ class Exposition:
         ]
         if seen.sweep is not None:
             values.append(("healer_gpu_sweep_age_seconds", "Age of this page.", seen.age_s))
+            values.append(("healer_gpu_sweep_seconds", "How long the driver took.", seen.took_s))
             if not seen.blocked_s:
+                listed = {bus_key(reading.pci_bus_id) for reading in sweep.readings}
+                for bus in sorted(on_bus - listed):
+                    silent.add(1.0, {"pci_bus_id": bus, **host})
                 present = sum(reading.answers for reading in sweep.readings)
                 values.append(("healer_gpu_present", "GPUs that answer now.", present))
-        if seen.sweep is not None or allocatable:
+        if seen.sweep is not None or allocatable or on_bus:
             values.append(
                 (
                     "healer_gpu_expected",
-                    "The most GPUs seen since start, or that the kubelet may give.",
-                    max(seen.most_gpus, allocatable),
+                    "The most GPUs seen since start, that the kubelet may give, or on the bus.",
+                    max(seen.most_gpus, allocatable, len(on_bus)),
                 )
             )
         for name, text, value in values:
@@ -108,6 +126,13 @@ class Exposition:
             for name in DRIVER_STATES:
                 state.add(float(sweep.state == name), host | {"state": name})
             yield state
+        yield silent
+        sweeps = Family("healer_gpu_sweeps_total", "counter", "How often the driver was asked.")
+        sweeps.add(float(seen.sweeps), host)
+        yield sweeps
+        built = Family("healer_gpu_exporter_info", "gauge", "Version of the exporter, as a label.")
+        built.add(1.0, host | {"version": __version__})
+        yield built
         source = Family(
             "healer_gpu_xid_source_up", "gauge", "Whether a source of Xids can be listened to."
         )
@@ -116,20 +141,25 @@ class Exposition:
         yield source
 
 
-def _of_row(row: Row, readings: Iterable[Reading], naming: Naming) -> Family:
+def _of_row(
+    row: Row,
+    readings: Iterable[Reading],
+    naming: Naming,
+    of_process: Callable[[Mapping[str, str]], Mapping[str, str]],
+) -> Family:
     family = Family(row.name, row.type, row.help)
     for reading in readings:
         # With instances the device's own value would count the same memory twice.
         if reading.instances and row.read in INSTANCE_READERS:
-            for part in reading.instances:
-                base = naming.instance(reading, part)
+            for part, base in naming.instances(reading):
                 for sample in part.samples.get(row.read, ()):
                     family.add(sample.value, base)
             continue
         base = naming.device(reading)
         # What DCGM says of the metric stands before what NVML says.
         for sample in reading.samples.get(row.name, reading.samples.get(row.read, ())):
-            family.add(sample.value, {**base, **sample.labels} if sample.labels else base)
+            own = of_process(sample.labels) if "pid" in sample.labels else sample.labels
+            family.add(sample.value, {**base, **own} if own else base)
     return family
 
 

@@ -3,6 +3,7 @@ requests), and neither scrapes nor labels may suffer from it."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ class Kubelet:
         self._last = Allotted()
         self._at = 0.0
         self._answers = False
+        self._said = ""
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -34,12 +36,14 @@ class Kubelet:
     def refresh(self) -> None:
         try:
             answer = self._ask()
-        except Temporary:
+        except Exception as error:  # noqa: BLE001  # whatever it is, this thread must live on
+            self._say(str(error) if isinstance(error, Temporary) else repr(error))
             with self._lock:
                 self._answers = False
                 if time.monotonic() - self._at > self._keep_s:
                     self._last = Allotted(allocatable=self._last.allocatable)
             return
+        self._say("answers")
         with self._lock:
             self._last, self._at, self._answers = answer, time.monotonic(), True
 
@@ -47,6 +51,12 @@ class Kubelet:
         """What is known, and whether the kubelet answered the last time."""
         with self._lock:
             return self._last, self._answers
+
+    def _say(self, what: str) -> None:
+        """Once, until it is something else."""
+        if what != self._said:
+            self._said = what
+            sys.stderr.write(f"exporter: kubelet: {what}\n")
 
     def _refresh_for_ever(self) -> None:
         while not self._stop.is_set():

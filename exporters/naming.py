@@ -5,7 +5,7 @@ Identity is the UUID. The pod comes and goes, so series change when it does: joi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from exporters.device import Instance, Reading
@@ -29,19 +29,25 @@ class Naming:
             self._made[reading.uuid] = self._base(reading) | self._pod(reading)
         return self._made[reading.uuid]
 
-    def instance(self, reading: Reading, part: Instance) -> dict[str, str]:
-        labels = self._base(reading) | self._part(part)
-        return labels | _only(self.holders.get(part.uuid, ()))
+    def instances(self, reading: Reading) -> Iterator[tuple[Instance, dict[str, str]]]:
+        """Each GPU instance once, with its labels: what several pods share is no one's."""
+        by_number: dict[str, list[Instance]] = {}
+        for part in reading.instances:
+            by_number.setdefault(part.number or part.uuid, []).append(part)
+        for parts in by_number.values():
+            held = {h for part in parts for h in self._holders_of_part(reading, part)}
+            yield parts[0], self._base(reading) | self._part(parts[0]) | _only(tuple(held))
 
     def held(self, reading: Reading) -> list[tuple[dict[str, str], Holder]]:
         """Every holder of the device or of a part of it, with the labels of what it holds."""
         base = self._base(reading)
         own = [(base, holder) for holder in self._holders_of(reading)]
-        return own + [
-            (base | self._part(part), holder)
+        parts = {
+            (part.number, holder): (base | self._part(part), holder)
             for part in reading.instances
-            for holder in self.holders.get(part.uuid, ())
-        ]
+            for holder in self._holders_of_part(reading, part)
+        }
+        return own + list(parts.values())
 
     def _base(self, reading: Reading) -> dict[str, str]:
         return {
@@ -59,11 +65,15 @@ class Naming:
         return {"GPU_I_PROFILE": part.profile, "GPU_I_ID": part.number}
 
     def _holders_of(self, reading: Reading) -> tuple[Holder, ...]:
-        """By UUID; a claim names the device by the number of its device file."""
-        found = self.holders.get(reading.uuid, ())
-        if not found and reading.minor:
-            found = self.holders.get(f"gpu-{reading.minor}", ())
-        return found
+        """By UUID; a claim and Google's device plugin name the device by its file's number."""
+        names = (reading.uuid, f"gpu-{reading.minor}", f"nvidia{reading.minor}")
+        return self._first(*names[: 3 if reading.minor else 1])
+
+    def _holders_of_part(self, reading: Reading, part: Instance) -> tuple[Holder, ...]:
+        return self._first(part.uuid, f"nvidia{reading.minor}/gi{part.number}")
+
+    def _first(self, *names: str) -> tuple[Holder, ...]:
+        return next((self.holders[name] for name in names if name in self.holders), ())
 
     def _pod(self, reading: Reading) -> dict[str, str]:
         """A GPU that several pods share has no pod label: any one of them would be a lie."""

@@ -1,16 +1,18 @@
 """NVIDIA's driver through the genuine nvidia-ml-py.
 
 What a call's failure means (nvml.h): NotSupported, NoPermission and FunctionNotFound are
-capabilities, remembered and never counted; GpuIsLost and ResetRequired are states of the device;
-a library that does not match the driver is a state of the node. NVMLLibraryMismatchError is no
-NVMLError.
+capabilities, remembered for a while and never counted; GpuIsLost and ResetRequired are states of
+the device; a library that does not match the driver is a state of the node.
+NVMLLibraryMismatchError is no NVMLError.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +28,24 @@ _CANNOT = (
     nv.NVMLError_NoPermission,
     nv.NVMLError_FunctionNotFound,
     nv.NVMLError_ArgumentVersionMismatch,
+    # A constant or structure that this driver does not know yet, or no longer.
+    nv.NVMLError_InvalidArgument,
+    nv.NVMLError_Deprecated,
     nv.NVMLLibraryMismatchError,
 )
+_NODE_STATES = {
+    nv.NVML_ERROR_LIBRARY_NOT_FOUND: "no_driver",
+    nv.NVML_ERROR_DRIVER_NOT_LOADED: "no_driver",
+    nv.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "mismatch",
+    nv.NVML_ERROR_UNINITIALIZED: "error",
+}
+"""What a call on a device may say too, when the driver was replaced under it."""
+_ASK_AGAIN_S = 600.0
+"""A card that is waking, or a licence that comes late, says NotSupported for a while only."""
+_COMPUTE = re.compile(r"^\d+c\.")
+"""Of `1c.3g.40gb`: several compute instances share the memory of one GPU instance."""
+_OPEN_AGAIN_S = 300.0
+"""Where no device answers any more: a driver that was reloaded is found by opening it anew."""
 _DEVICE_STATES = {
     nv.NVML_ERROR_GPU_IS_LOST: "lost",
     nv.NVML_ERROR_RESET_REQUIRED: "reset_required",
@@ -65,10 +83,21 @@ class Nvml:
     and only while no thread waits for events in it.
     """
 
-    def __init__(self, readers: Sequence[str] = tuple(READERS)) -> None:
-        self._readers = tuple(readers)
-        self._cannot: set[tuple[str, str]] = set()
-        self._mig_of: dict[str, tuple[str, ...]] = {}
+    def __init__(
+        self,
+        readers: Sequence[str] = tuple(READERS),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._readers, self._clock = tuple(readers), clock
+        self._cannot: dict[str, dict[str, float]] = {}
+        """By UUID and reader: when it said that it cannot."""
+        self._mig_of: dict[str, tuple[str, ...] | None] = {}
+        """UUIDs of the instances; None for a device that is not split."""
+        self._named: dict[str, tuple[str, str]] = {}
+        """Number and profile of each instance."""
+        self._opened_s = 0.0
+        self._versions = "", ""
+        """Of the driver and of the library, while it is open."""
         self._by_index: dict[int, _Identity] = {}
         """Only while the library is open: the order may be another afterwards."""
         self._ever: dict[str, _Identity] = {}
@@ -80,19 +109,18 @@ class Nvml:
         try:
             self._ensure_open()
             found = [self._device(at) for at in range(nv.nvmlDeviceGetCount())]
-            readings = [reading for reading in found if reading is not None]
-            listed = {reading.uuid for reading in readings}
-            readings += [
-                known.reading("gone") for known in self._ever.values() if known.uuid not in listed
-            ]
-            return Sweep(
-                readings=tuple(readings),
-                driver_version=_text(nv.nvmlSystemGetDriverVersion()),
-                library_version=_text(nv.nvmlSystemGetNVMLVersion()),
+            readings = [each for each in found if isinstance(each, Reading)]
+            readings += self._unlisted(
+                {each.uuid for each in readings}, [each for each in found if isinstance(each, str)]
             )
+            if self._clock() - self._opened_s >= _OPEN_AGAIN_S and not any(
+                reading.answers for reading in readings
+            ):
+                self._close()
+            return Sweep(tuple(readings), *self._versions)
         except nv.NVMLError as error:
             self._close()
-            return self._silent(_node_state(error), str(error))
+            return self._silent(_NODE_STATES.get(error.value, "error"), str(error))
         except nv.NVMLLibraryMismatchError as error:
             self._close()
             return self._silent("mismatch", str(error))
@@ -105,9 +133,13 @@ class Nvml:
             return self._events.wait(timeout_ms) if self._opened.is_set() else ()
 
     def _ensure_open(self) -> None:
-        if not self._opened.is_set():
-            nv.nvmlInit()
-            self._opened.set()
+        if self._opened.is_set():
+            return
+        nv.nvmlInit()
+        self._opened.set()
+        self._opened_s = self._clock()
+        driver, library = nv.nvmlSystemGetDriverVersion(), nv.nvmlSystemGetNVMLVersion()
+        self._versions = _text(driver), _text(library)
 
     def _close(self) -> None:
         """The next sweep starts anew. What was known of the devices' abilities is forgotten."""
@@ -115,32 +147,40 @@ class Nvml:
         self._opened.clear()
         self._by_index.clear()
         self._cannot.clear()
-        with self._in_use, contextlib.suppress(nv.NVMLError):
-            self._events.close()
+        with self._in_use:
+            with contextlib.suppress(nv.NVMLError):
+                self._events.close()
             if was_open:
-                nv.nvmlShutdown()
+                with contextlib.suppress(nv.NVMLError):
+                    nv.nvmlShutdown()
 
     def _silent(self, state: str, detail: str) -> Sweep:
         """Devices that were there are still expected: they do not vanish with the driver."""
         readings = tuple(known.reading("error", detail) for known in self._ever.values())
         return Sweep(readings, state=state, detail=detail)
 
-    def _device(self, at: int) -> Reading | None:
-        """None for a device that fails before it ever said who it is: it counts as missing."""
+    def _unlisted(self, listed: set[str], states: list[str]) -> Iterator[Reading]:
+        """Devices seen before. states: of those now listed that do not say who they are."""
+        for known in self._ever.values():
+            if known.uuid not in listed:
+                yield known.reading(states.pop() if states else "gone")
+
+    def _device(self, at: int) -> Reading | str:
+        """Its state alone, for a device that fails before it ever said who it is."""
         try:
             handle = nv.nvmlDeviceGetHandleByIndex(at)
             identity = self._identify(at, handle)
-        except nv.NVMLError as error:
+        except (nv.NVMLError, UnicodeDecodeError) as error:
+            _raise_if_of_the_node(error)
             known = self._by_index.get(at)
-            if known is None:
-                return None
-            return known.reading(_DEVICE_STATES.get(error.value, "error"), str(error))
+            state = _state_of(error)
+            return state if known is None else known.reading(state, str(error))
         return self._read(identity, handle)
 
     def _identify(self, at: int, handle: Any) -> _Identity:
         uuid = _text(nv.nvmlDeviceGetUUID(handle))
         known = self._by_index.get(at)
-        if known is None or known.uuid != uuid:
+        if known is None or known.uuid != uuid or not (known.model and known.vbios and known.minor):
             known = _Identity(
                 uuid,
                 at,
@@ -154,58 +194,79 @@ class Nvml:
         return known
 
     def _read(self, identity: _Identity, handle: Any) -> Reading:
-        probe = Probe(handle, FIELDS)
-        uuid = identity.uuid
-        mig, parts = _mig(handle)
-        split = tuple(_text(nv.nvmlDeviceGetUUID(part)) for part in parts)
-        if self._mig_of.get(uuid, split) != split:
-            # What a device can tell depends on how it is split.
-            self._cannot = {key for key in self._cannot if key[0] != uuid}
-        self._mig_of[uuid] = split
-        samples, failed = self._ask(uuid, probe, self._readers)
-        state = "ok" if failed is None else _DEVICE_STATES.get(failed.value, "error")
+        uuid, probe = identity.uuid, Probe(handle, FIELDS)
+        parts, failed = _parts(handle)
+        if isinstance(failed, _CANNOT) and self._mig_of.get(uuid) is None:
+            failed = None
+        readers = self._readers
+        if failed is None:
+            self._note_split(uuid, None if parts is None else tuple(part for part, _ in parts))
+        mig = self._mig_of.get(uuid) is not None
+        if failed is not None and mig:
+            # Whose memory it would be is not known now.
+            readers = tuple(name for name in readers if name not in INSTANCE_READERS)
+        samples, unread = self._ask(uuid, probe, readers)
+        failed = unread or failed
+        state = "ok" if failed is None else _state_of(failed)
+        detail = "" if failed is None else str(failed)
         if state in _DEVICE_STATES.values():
-            return identity.reading(state, str(failed))
+            return identity.reading(state, detail)
         return replace(
-            identity.reading(state, "" if failed is None else str(failed)),
+            identity.reading(state, detail),
             samples=samples,
             mig=mig,
-            instances=tuple(self._instance(part) for part in parts),
+            instances=tuple(self._instance(part, its) for part, its in parts or ()),
             pids=_pids(probe),
         )
 
+    def _note_split(self, device: str, parts: tuple[str, ...] | None) -> None:
+        """What a device can tell depends on how it is split."""
+        before = self._mig_of.get(device, parts)
+        self._mig_of[device] = parts
+        if before != parts:
+            for uuid in (device, *(before or ())):
+                self._cannot.pop(uuid, None)
+                self._named.pop(uuid, None)
+
     def _ask(
         self, uuid: str, probe: Probe, readers: Sequence[str]
-    ) -> tuple[dict[str, tuple[Sample, ...]], nv.NVMLError | None]:
+    ) -> tuple[dict[str, tuple[Sample, ...]], Exception | None]:
         """What the readers found, and the failure that says most about the device."""
         samples: dict[str, tuple[Sample, ...]] = {}
-        failed: nv.NVMLError | None = None
+        failed: Exception | None = None
+        cannot, now_s = self._cannot.setdefault(uuid, {}), self._clock()
         for name in readers:
-            if (uuid, name) in self._cannot:
+            if now_s - cannot.get(name, -_ASK_AGAIN_S) < _ASK_AGAIN_S:
                 continue
             try:
                 samples[name] = READERS[name](probe)
             except _CANNOT:
-                self._cannot.add((uuid, name))
-            except nv.NVMLError as error:
+                cannot[name] = now_s
+            except Exception as error:  # noqa: BLE001  # garbage too costs its own value alone
+                _raise_if_of_the_node(error)
                 failed = error
-                if error.value in _DEVICE_STATES:
+                if _state_of(error) != "error":
                     break
         return samples, failed
 
-    def _instance(self, part: Any) -> Instance:
-        uuid = _text(nv.nvmlDeviceGetUUID(part))
+    def _instance(self, uuid: str, part: Any) -> Instance:
         wanted = [name for name in INSTANCE_READERS if name in self._readers]
         samples, _ = self._ask(uuid, Probe(part, FIELDS), wanted)
-        number = _or_empty(nv.nvmlDeviceGetGpuInstanceId, part)
-        name = _or_empty(nv.nvmlDeviceGetName, part)
-        return Instance(uuid, number, name.partition(" MIG ")[2], samples)
+        if not all(self._named.get(uuid, ("", ""))):
+            name = _or_empty(nv.nvmlDeviceGetName, part)
+            number = _or_empty(nv.nvmlDeviceGetGpuInstanceId, part)
+            self._named[uuid] = number, _COMPUTE.sub("", name.partition(" MIG ")[2])
+        return Instance(uuid, *self._named[uuid], samples)
 
 
-def _node_state(error: nv.NVMLError) -> str:
-    if error.value in (nv.NVML_ERROR_LIBRARY_NOT_FOUND, nv.NVML_ERROR_DRIVER_NOT_LOADED):
-        return "no_driver"
-    return "mismatch" if error.value == nv.NVML_ERROR_LIB_RM_VERSION_MISMATCH else "error"
+def _state_of(error: Exception) -> str:
+    """Of the device whose call ended so: one of STATES."""
+    return _DEVICE_STATES.get(getattr(error, "value", None), "error")
+
+
+def _raise_if_of_the_node(error: Exception) -> None:
+    if isinstance(error, nv.NVMLError) and error.value in _NODE_STATES:
+        raise error
 
 
 def _text(value: Any) -> str:
@@ -213,9 +274,10 @@ def _text(value: Any) -> str:
 
 
 def _or_empty(call: Any, handle: Any) -> str:
+    """A failing card may have noise in its memory for names."""
     try:
         return _text(call(handle))
-    except nv.NVMLError:
+    except (nv.NVMLError, UnicodeDecodeError):
         return ""
 
 
@@ -226,15 +288,19 @@ def _pids(probe: Probe) -> tuple[int, ...]:
         return ()
 
 
-def _mig(handle: Any) -> tuple[bool, list[Any]]:
-    """Whether the device is split, and the handles of its instances."""
-    found: list[Any] = []
+def _parts(
+    handle: Any,
+) -> tuple[list[tuple[str, Any]] | None, Exception | None]:
+    """UUIDs and handles of the instances, None for a device that is not split; or why that is not
+    known. Instances may go while they are asked."""
+    found: list[tuple[str, Any]] = []
     try:
         if nv.nvmlDeviceGetMigMode(handle)[0] != nv.NVML_DEVICE_MIG_ENABLE:
-            return False, found
+            return None, None
         for at in range(nv.nvmlDeviceGetMaxMigDeviceCount(handle)):
             with contextlib.suppress(nv.NVMLError_NotFound, nv.NVMLError_InvalidArgument):
-                found.append(nv.nvmlDeviceGetMigDeviceHandleByIndex(handle, at))
-    except nv.NVMLError:
-        return bool(found), found
-    return True, found
+                part = nv.nvmlDeviceGetMigDeviceHandleByIndex(handle, at)
+                found.append((_text(nv.nvmlDeviceGetUUID(part)), part))
+    except (nv.NVMLError, nv.NVMLLibraryMismatchError) as error:
+        return None, error
+    return found, None

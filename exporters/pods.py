@@ -5,6 +5,7 @@ Devices are matched by their own id, whatever the resource is called: a cluster 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,14 @@ from healer.errors import Temporary
 SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
 _SERVICE = "/v1.PodResourcesLister/"
 _UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+_WHOLE = re.compile(r"GPU-.+|nvidia\d+")
+_OPTIONS = (
+    # A strict server refuses the percent-encoded path that would be the authority otherwise.
+    ("grpc.default_authority", "localhost"),
+    ("grpc.enable_http_proxy", 0),
+    # 4 MiB by default, which the pods of a large node with their devices pass.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,20 +56,18 @@ class Allotted:
 
 def ask_kubelet(socket: Path = SOCKET, timeout_s: float = 5.0) -> Allotted:
     """Raises Temporary when the kubelet does not answer, or not properly."""
-    if not socket.exists():
-        raise Temporary(f"kubelet pod-resources: no socket at {socket}")
-    # A strict server refuses the percent-encoded path that would be the authority otherwise.
-    options = (("grpc.default_authority", "localhost"), ("grpc.enable_http_proxy", 0))
-    with grpc.insecure_channel(f"unix:{socket.absolute()}", options=options) as channel:
+    try:
+        socket.stat()
+    except OSError as error:
+        raise Temporary(f"pod-resources: no socket at {socket}: {error.strerror}") from error
+    with grpc.insecure_channel(f"unix:{socket.absolute()}", options=_OPTIONS) as channel:
         try:
             holders = parse_list(_call(channel, "List", timeout_s))
             return Allotted(holders, _allocatable(channel, timeout_s))
         except grpc.RpcError as error:
-            raise Temporary(
-                f"kubelet pod-resources: {error.code().name}: {error.details()}"
-            ) from error
+            raise Temporary(f"pod-resources: {error.code().name}: {error.details()}") from error
         except ValueError as error:
-            raise Temporary(f"kubelet pod-resources: {error}") from error
+            raise Temporary(f"pod-resources: {error}") from error
 
 
 def _call(channel: grpc.Channel, method: str, timeout_s: float) -> bytes:
@@ -99,9 +106,9 @@ def parse_list(reply: bytes) -> dict[str, tuple[Holder, ...]]:
 def parse_allocatable(reply: bytes) -> frozenset[str]:
     """AllocatableResourcesResponse: devices=1 {device_ids=2}. Raises ValueError."""
     ids = (_plain(i) for device in messages(reply, 1) for i in messages(device, 2))
-    return frozenset(identity for identity in ids if identity.startswith("GPU-"))
+    return frozenset(identity for identity in ids if _WHOLE.fullmatch(identity))
 
 
 def _plain(identity: bytes) -> str:
-    """Sharing in turns appends `::N` to the id of the device."""
-    return identity.decode().split("::")[0]
+    """Sharing in turns appends `::N` to the id of the device, or `/vgpuN` on Google's nodes."""
+    return identity.decode().split("::")[0].split("/vgpu")[0]

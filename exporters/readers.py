@@ -73,7 +73,9 @@ _SCALARS: Mapping[str, int] = {
 }
 """Readers that are one field."""
 
-FIELDS = tuple(dict.fromkeys([*_SCALARS.values(), *_THROTTLE, *_PCIE_ERRORS]))
+FIELDS = tuple(
+    dict.fromkeys([*_SCALARS.values(), *_THROTTLE, *_PCIE_ERRORS, nv.NVML_FI_DEV_POWER_INSTANT])
+)
 """What `Probe` asks for at once."""
 
 
@@ -128,6 +130,23 @@ def _fb_free(probe: Probe) -> tuple[Sample, ...]:
     return _one(probe.first(_memory_v2, nv.nvmlDeviceGetMemoryInfo).free / _MIB)
 
 
+def _fb_total(probe: Probe) -> tuple[Sample, ...]:
+    return _one(probe.first(_memory_v2, nv.nvmlDeviceGetMemoryInfo).total / _MIB)
+
+
+def _fb_used_share(probe: Probe) -> tuple[Sample, ...]:
+    """Of what may be used: reserved memory is nobody's."""
+    info = probe.first(_memory_v2, nv.nvmlDeviceGetMemoryInfo)
+    reserved = getattr(info, "reserved", 0)
+    if info.total <= reserved:
+        raise nv.NVMLError(nv.NVML_ERROR_NOT_SUPPORTED)
+    return _one(round((info.used - reserved) / (info.total - reserved), 6))
+
+
+def _threshold(kind: int) -> Reader:
+    return lambda probe: _one(probe.ask(nv.nvmlDeviceGetTemperatureThreshold, kind))
+
+
 def _rows(position: int) -> Reader:
     return lambda probe: _one(probe.ask(nv.nvmlDeviceGetRemappedRows)[position])
 
@@ -154,6 +173,15 @@ def _sram_threshold(probe: Probe) -> tuple[Sample, ...]:
     status = nv.c_nvmlEccSramErrorStatus_v1_t()
     nv.nvmlDeviceGetSramEccErrorStatus(probe.handle, nv.byref(status))
     return _one(status.bThresholdExceeded)
+
+
+def _repairs(probe: Probe) -> tuple[Sample, ...]:
+    """Blackwell and later: broken memory channels or clusters that a reset takes out of use."""
+    channel, cluster = probe.ask(nv.nvmlDeviceGetRepairStatus)
+    return (
+        Sample(float(channel), {"part": "memory_channel"}),
+        Sample(float(cluster), {"part": "tpc"}),
+    )
 
 
 def _fabric(probe: Probe) -> Any:
@@ -205,6 +233,15 @@ READERS: Mapping[str, Reader] = {
     "thermal_margin_c": lambda p: _one(p.ask(nv.nvmlDeviceGetMarginTemperature)),
     "power_w": lambda p: _one(p.ask(nv.nvmlDeviceGetPowerUsage) / 1000),
     "power_limit_w": lambda p: _one(p.ask(nv.nvmlDeviceGetEnforcedPowerLimit) / 1000),
+    "power_instant_w": lambda p: _one(p.field(nv.NVML_FI_DEV_POWER_INSTANT) / 1000),
+    "power_cap_w": lambda p: _one(p.ask(nv.nvmlDeviceGetPowerManagementLimit) / 1000),
+    "performance_state": lambda p: _one(p.ask(nv.nvmlDeviceGetPerformanceState)),
+    "persistence_mode": lambda p: _one(p.ask(nv.nvmlDeviceGetPersistenceMode)),
+    "ecc_mode": lambda p: _one(p.ask(nv.nvmlDeviceGetEccMode)[0]),
+    "slowdown_temp_c": _threshold(nv.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
+    "shutdown_temp_c": _threshold(nv.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
+    "bar1_total_mib": lambda p: _one(p.ask(nv.nvmlDeviceGetBAR1MemoryInfo).bar1Total / _MIB),
+    "bar1_used_mib": lambda p: _one(p.ask(nv.nvmlDeviceGetBAR1MemoryInfo).bar1Used / _MIB),
     "energy_mj": lambda p: _one(p.ask(nv.nvmlDeviceGetTotalEnergyConsumption)),
     "pcie_replays": lambda p: _one(p.ask(nv.nvmlDeviceGetPcieReplayCounter)),
     "pcie_errors": _each_field(_PCIE_ERRORS, "kind"),
@@ -214,6 +251,8 @@ READERS: Mapping[str, Reader] = {
     "decoder_util": lambda p: _one(p.ask(nv.nvmlDeviceGetDecoderUtilization)[0]),
     "fb_free_mib": _fb_free,
     "fb_used_mib": _fb_used,
+    "fb_total_mib": _fb_total,
+    "fb_used_share": _fb_used_share,
     "fb_reserved_mib": lambda p: _one(p.ask(_memory_v2).reserved / _MIB),
     "remapped_correctable": _rows(0),
     "remapped_uncorrectable": _rows(1),
@@ -225,6 +264,7 @@ READERS: Mapping[str, Reader] = {
     "ecc_dbe_aggregate": _ecc(_UNCORRECTED, nv.NVML_AGGREGATE_ECC),
     "ecc_by_location": _ecc_locations,
     "sram_threshold": _sram_threshold,
+    "repair_pending": _repairs,
     "throttle_reasons": lambda p: _one(p.ask(nv.nvmlDeviceGetCurrentClocksEventReasons)),
     "throttle_ns": _each_field(_THROTTLE, "reason"),
     "pcie_generation": lambda p: _one(p.ask(nv.nvmlDeviceGetCurrPcieLinkGeneration)),
@@ -238,5 +278,11 @@ READERS: Mapping[str, Reader] = {
 }
 """By the name that a row of the metric table says."""
 
-INSTANCE_READERS = ("fb_free_mib", "fb_used_mib", "fb_reserved_mib")
+INSTANCE_READERS = (
+    "fb_free_mib",
+    "fb_used_mib",
+    "fb_reserved_mib",
+    "fb_total_mib",
+    "fb_used_share",
+)
 """What a MIG instance tells of itself; the rest is the device's."""

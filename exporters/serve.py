@@ -1,18 +1,17 @@
-"""The endpoint: `/metrics` from what the workers last saw, `/livez` as long as it can answer."""
+"""Everything wired: workers, page, endpoint."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import threading
 from typing import TYPE_CHECKING
 
-from exporters import dcgm, host, pods
+from exporters import bus, dcgm, host, pods
 from exporters.collector import Exposition
 from exporters.device import Driver
-from exporters.exposition import CONTENT_TYPE, Family, render
+from exporters.endpoint import Endpoint
+from exporters.exposition import Family, render
 from exporters.kernel_log import KernelLog
 from exporters.kubelet import Kubelet
 from exporters.nvml import Nvml
@@ -24,8 +23,6 @@ from healer.errors import BadInput
 
 if TYPE_CHECKING:
     from exporters.push import Push
-
-_SLOW_CLIENT_S = 30.0
 
 
 class Exporter:
@@ -54,12 +51,13 @@ class Exporter:
             allotted=self.kubelet.allotted,
             hostname=hostname,
             extras_only=options.extras_only,
+            on_bus=bus.gpus,
         )
         self._hostname = hostname
         self._with_host = options.host_signals
         self._push = self._pushing(options)
         try:
-            self.http = _Server((options.host, options.port), _handler(self.page))
+            self.http = Endpoint(options.host, options.port, self.page)
         except (OSError, OverflowError) as error:
             raise BadInput(
                 f"a free address to listen on ({error})", value=f"{options.host}:{options.port}"
@@ -67,8 +65,7 @@ class Exporter:
 
     @property
     def url(self) -> str:
-        address, port = self.http.server_address[:2]
-        return f"http://{address!s}:{port}"
+        return self.http.url
 
     def _pushing(self, options: ExporterOptions) -> Push | None:
         if options.push is None:
@@ -97,52 +94,13 @@ class Exporter:
         try:
             self.http.serve_forever()
         finally:
+            # First the scrapes under way, while all they ask is still there.
+            self.http.server_close()
             self.watch.stop(wait_s=1.5)
             self.kubelet.stop()
             if self._push is not None:
                 self._push.stop(wait_s=1.5)
-            self.http.server_close()
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A scraper that hangs up is not news; everything else is answered with 500."""
-
-
-def _handler(page: Callable[[], str]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = _SLOW_CLIENT_S
-
-        def do_GET(self) -> None:
-            match self.path.split("?")[0]:
-                case "/metrics":
-                    self._send(*_answer(page), CONTENT_TYPE)
-                case "/livez" | "/readyz":
-                    self._send(200, "ok\n", "text/plain")
-                case _:
-                    self._send(404, "try /metrics\n", "text/plain")
-
-        def _send(self, status: int, text: str, kind: str) -> None:
-            body = text.encode()
-            with contextlib.suppress(ConnectionError):
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Scrapes are not news."""
-
-    return Handler
-
-
-def _answer(page: Callable[[], str]) -> tuple[int, str]:
-    """A broken page says so: half a page would pass for a whole one."""
-    try:
-        return 200, page()
-    except Exception as error:  # noqa: BLE001  # the next scrape may do better
-        return 500, f"{type(error).__name__}: {error}\n"
+    def stop(self) -> None:
+        """`serve_forever` returns soon. Comes back at once, for a signal may ask for it."""
+        threading.Thread(target=self.http.shutdown, daemon=True, name="stop").start()

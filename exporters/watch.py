@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from exporters import xids
 from exporters.device import Driver, Fault, Sweep
+from exporters.journal import Journal
 from exporters.kernel_log import KernelLog
 from exporters.xids import XidLedger
 
@@ -36,6 +37,9 @@ class Seen:
     """The most devices ever seen at once: what the node should have at least."""
     sources: Mapping[str, bool] = field(default_factory=dict)
     """Whether each source of Xids can be listened to."""
+    sweeps: int = 0
+    took_s: float = 0.0
+    """How long the last sweep took: a driver grows slow before it blocks."""
 
 
 class Watch:
@@ -47,13 +51,17 @@ class Watch:
         every_s: float = 5.0,
         deadline_s: float = 10.0,
         open_log: Callable[[], KernelLog] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
     ) -> None:
         self._driver, self._every_s, self._deadline_s = driver, every_s, deadline_s
-        self._open_log = open_log
+        self._open_log, self._clock = open_log, clock
         self._lock = threading.Lock()
         self._sweep: Sweep | None = None
         self._swept_at = self._began_at = 0.0
         self._running = False
+        self._sweeps, self._took_s = 0, 0.0
+        self._journal = journal or Journal()
         self._answered: dict[str, float] = {}
         self._most = 0
         self._ledger = XidLedger()
@@ -79,20 +87,23 @@ class Watch:
 
     def sweep_once(self) -> None:
         with self._lock:
-            self._running, self._began_at = True, time.monotonic()
+            self._running, self._began_at = True, self._clock()
         try:
             sweep = self._driver.sweep()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next sweep tries again
             sweep = Sweep((), state="error", detail=f"{type(error).__name__}: {error}")
+        self._journal.sweep(sweep)
         now = time.time()
         with self._lock:
-            self._running, self._sweep, self._swept_at = False, sweep, time.monotonic()
+            self._running, self._sweep, self._swept_at = False, sweep, self._clock()
+            self._sweeps += 1
+            self._took_s = self._swept_at - self._began_at
             self._most = max(self._most, len(sweep.readings))
             self._answered |= {r.uuid: now for r in sweep.readings if r.state == "ok"}
 
     def seen(self) -> Seen:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             running_s = now - self._began_at if self._running else 0.0
             return Seen(
                 sweep=self._sweep,
@@ -103,6 +114,8 @@ class Watch:
                 answered_s=dict(self._answered),
                 most_gpus=self._most,
                 sources=dict(self._sources),
+                sweeps=self._sweeps,
+                took_s=self._took_s,
             )
 
     def _sweep_for_ever(self) -> None:
@@ -144,4 +157,5 @@ class Watch:
     def _record(self, source: str, faults: tuple[Fault, ...]) -> None:
         now = time.time()
         for fault in faults:
-            self._ledger.record(source, fault, now)
+            if self._ledger.record(source, fault, now):
+                self._journal.burst(fault)

@@ -46,13 +46,14 @@ class XidLedger:
         self._entries: dict[tuple[str, int], _Entry] = {}
         self._last_code: dict[str, tuple[float, int]] = {}
 
-    def record(self, source: str, fault: Fault, now_s: float) -> None:
+    def record(self, source: str, fault: Fault, now_s: float) -> bool:
+        """Whether a burst begins with it."""
         at = now_s if fault.at_s is None else fault.at_s
         key = (fault.bus, fault.code)
         with self._lock:
             entry = self._entries.setdefault(key, _Entry(Seen(*key)))
             if self._has_twin(entry, source, at):
-                return
+                return False
             entry.waiting.setdefault(source, deque()).append(at)
             seen = entry.seen
             new_burst = seen.count == 0 or at - seen.last_s >= SILENCE_S
@@ -64,6 +65,7 @@ class XidLedger:
             )
             if at >= self._last_code.get(fault.bus, (0.0, 0))[0]:
                 self._last_code[fault.bus] = (at, fault.code)
+            return new_burst
 
     def seen(self) -> tuple[Seen, ...]:
         with self._lock:

@@ -27,9 +27,11 @@ from healer.adapters.kubernetes import KubernetesCluster, KubernetesHands, conne
 from healer.adapters.learning import Learning
 from healer.adapters.lease import LeaseElector
 from healer.adapters.lease_limits import WRITE_TIMEOUT_S
+from healer.adapters.machine import open_machine
 from healer.adapters.no_cluster import NoCluster
 from healer.adapters.observer import Observer
 from healer.adapters.outbox import Outbox
+from healer.adapters.pdf import can_print, pdf_of
 from healer.adapters.post import RequestsPost
 from healer.adapters.prometheus import PrometheusMetrics
 from healer.adapters.rulebook import load_rules
@@ -40,7 +42,8 @@ from healer.adapters.token_review import TokenReviewer, ask_api
 from healer.adapters.tracing import open_tracing
 from healer.errors import HealerError
 from healer.guards import standard
-from healer.healing import Healing
+from healer.guards.breaker import open_breakers
+from healer.healing import REMEMBER, Healing
 from healer.loop import Loop
 from healer.model.audit import AuditEntry
 from healer.model.report import Report
@@ -95,8 +98,8 @@ def open_world(
     metrics = PrometheusMetrics(settings.prometheus, session)
     store = open_store(settings.store.url)
     if not settings.kubernetes.enabled:
-        nobody = NoCluster()
-        return World(clock, metrics, nobody, nobody, store)
+        alone = open_machine(settings.machine, clock) or NoCluster()
+        return World(clock, metrics, alone, alone, store)
     act_as = settings.kubernetes.act_as
     acting = connect(settings.kubernetes, act_as) if act_as and api is None else api
     api = api or connect(settings.kubernetes)
@@ -153,24 +156,27 @@ class App:
             remediations=remediations(settings.remediation),
             guards=standard(settings.remediation),
             settings=settings.remediation,
+            span=self.tracing.span,
         )
         self.loop = Loop(
             clock=self.clock,
             store=self.store,
-            observer=_Watched(self.tracing.traced("observe", self.observer.snapshot), self._saw),
+            observer=_Watched(self.observer.snapshot, self._saw),
             detectors=self.detectors,
             baselines=self.learning.baselines,
             rules=self.rules,
             healing=self.healing,
-            tell=self.tracing.traced("tell", self.outbox.enqueue),
+            tell=self.outbox.enqueue,
             new_id=new_ulid,
             settings=settings.loop,
             public_url=settings.server.public_url,
+            span=self.tracing.span,
         )
         self._charts = ChartSource(self.observer, self.signals, self.clock, settings.loop.step)
         self._lock = threading.Lock()
         self._report: Report | None = None
         self._snapshot: Snapshot | None = None
+        self._breakers: tuple[str, ...] = ()
         self._term = ""
 
     # jobs
@@ -180,6 +186,7 @@ class App:
         epoch = self.world.leading.epoch()
         if not epoch:
             self._term = ""
+            self.telemetry.breakers(())  # the one that leads tells of them
         elif epoch != self._term:
             self.learning.reload()
             self.begin()
@@ -198,7 +205,8 @@ class App:
             )
         )
         self.world.cluster.trust_revisions(frozenset(json.loads(self.store.get(HEALTHY) or "[]")))
-        self.healing.resume()
+        for problem in self.healing.resume(self.clock.now()):
+            log.warning("not resumed", where=problem.where, what=problem.what)
         self._term = epoch
 
     def tick(self) -> Report:
@@ -210,9 +218,11 @@ class App:
             )
         if (now_known := self.world.cluster.healthy_revisions()) != known:
             self.store.put(HEALTHY, json.dumps(sorted(now_known)))
+        breakers = self._open_breakers()
         with self._lock:
-            self._report = report
+            self._report, self._breakers = report, breakers
         self.telemetry.ticked(report)
+        self.telemetry.breakers(breakers)
         for problem in report.problems:
             log.warning("problem", where=problem.where, what=problem.what)
         log.info("tick", says=str(report), took_s=round(report.took_s, 3))
@@ -257,6 +267,7 @@ class App:
             rules=self.rules,
             snapshot=self.snapshot,
             review=self._reviewer(),
+            pdf=pdf_of if can_print() else None,
         )
 
     def _reviewer(self) -> TokenReviewer | None:
@@ -279,22 +290,32 @@ class App:
 
     def health(self) -> Health:
         with self._lock:
-            report = self._report
+            report, breakers = self._report, self._breakers
+        database_ok, standby = self._database_ok(), not self.world.leading.epoch()
         return Health(
-            database_ok=self._database_ok(),
+            database_ok=database_ok,
             last_tick_at=report.at if report else None,
             tick_every=self.settings.loop.interval,
             mode=self.settings.remediation.mode.value,
             switched_off=self.healing.switched_off(),
+            breakers=self._open_breakers() if standby and database_ok else breakers,
             problems=tuple(f"{p.where}: {p.what}" for p in report.problems) if report else (),
             broken_channels=self.outbox.broken(),
             sentence=str(report) if report else "",
-            standby=not self.world.leading.epoch(),
+            standby=standby,
         )
 
     def close(self) -> None:
         self.tracing.close()
         self.store.close()
+
+    def _open_breakers(self) -> tuple[str, ...]:
+        now = self.clock.now()
+        try:
+            past = self.store.intents(since=now - REMEMBER)
+        except HealerError:
+            return ()  # a store that cannot be read is told of by itself, and stops everything
+        return open_breakers(past, self.settings.remediation, now)
 
     def _database_ok(self) -> bool:
         try:

@@ -11,11 +11,13 @@ from types import TracebackType
 import structlog
 import uvicorn
 
+from healer.adapters.garbage import Garbage
 from healer.adapters.lease import LeaseElector
 from healer.adapters.scheduler import Jobs
 from healer.app import App
 from healer.server import create_app
 from healer.server.deps import Health, ServerDeps
+from healer.server.punctual import Punctual
 
 log = structlog.get_logger("healer")
 
@@ -35,6 +37,7 @@ class WebServer:
             port=deps.settings.port,
             log_config=None,
             access_log=False,
+            http=Punctual,
             timeout_graceful_shutdown=5,
         )
         self._server = uvicorn.Server(config)
@@ -68,6 +71,7 @@ class Daemon:
     def __init__(self, app: App) -> None:
         self._app = app
         self._jobs = Jobs(self._failed)
+        self._garbage = Garbage(app.world.clock)
         self._term = threading.Lock()
         self._asked = threading.Event()
         self._ticking = False
@@ -98,6 +102,7 @@ class Daemon:
         self._server.start()  # intake first: alerts are taken in before anything else works
         for each in self._app.world.background:
             each.start()
+        self._garbage.start()
         self._jobs.start()
         if isinstance(self._app.world.leading, LeaseElector):
             self._app.world.leading.changed = self._elected
@@ -117,6 +122,7 @@ class Daemon:
             each.stop()
         self._server.stop()
         self._app.close()
+        self._garbage.stop()
 
     def _if_in_office(self, job: Callable[[], object]) -> Callable[[], None]:
         """Every replica takes in alerts and serves pages; the rest is for the one that leads."""
@@ -146,6 +152,7 @@ class Daemon:
             self._app.tick()
         finally:
             self._ticking = False
+        self._garbage.sweep(pressed=self._asked.is_set())
         if self._asked.is_set():
             self._jobs.nudge("tick")
 

@@ -7,9 +7,10 @@ decided by pure stages; what is done is done by the executor.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from healer.errors import HealerError
@@ -21,7 +22,7 @@ from healer.model.plan import Plan
 from healer.model.snapshot import Problem, Snapshot
 from healer.model.target import Kind
 from healer.model.verdict import Decision, Judgement, Verdict
-from healer.ports import Case, Guard, Remediation, Store
+from healer.ports import Case, Guard, Remediation, Spans, Store, untraced
 from healer.settings import RemediationSettings
 from healer.stages import act
 from healer.stages.guard import judge
@@ -40,6 +41,9 @@ SWITCH = "kill_switch"
 
 OWED = "undo_owed"
 """Key in the store; the ids of intents whose deed is still to be taken back, apart by spaces."""
+
+
+Turn = Callable[[], Intent | None]
 
 
 class Carries(Protocol):
@@ -68,36 +72,34 @@ class Healing:
     remediations: Mapping[str, Remediation]
     guards: Sequence[Guard]
     settings: RemediationSettings
+    span: Spans = untraced
 
     def heal(
         self, incidents: tuple[Incident, ...], snapshot: Snapshot
     ) -> tuple[tuple[Intent, ...], tuple[Problem, ...]]:
         """(intents that changed, what could not be done). One failure stops nobody else."""
-        changed: list[Intent] = []
-        problems: list[Problem] = []
-        known = self._history(snapshot.now)
+        turns = _Turns(self._history(snapshot.now), snapshot.now)
         for incident in incidents:
-            try:
-                after = self._one(incident, snapshot, tuple(known.values()), incidents)
-            except Exception as error:  # noqa: BLE001  # a plugin or an adapter: reported
-                said = f"{type(error).__name__}: {error}"
-                problems.append(Problem(f"healing.{incident.id}", said, snapshot.now))
-                continue
-            if after is not None and known.get(after.id) != after:
-                changed.append(after)
-                known[after.id] = after
-        for ended in self._drop_waiting(incidents, tuple(known.values())):
-            changed.append(ended)
-            known[ended.id] = ended
-        undone = self._undo(incidents, snapshot, tuple(known.values()))
-        changed += [after for after in undone if known.get(after.id) != after]
-        self._remember_owed(tuple((known | {i.id: i for i in undone}).values()), snapshot)
-        return tuple(changed), tuple(problems)
+            turn: Turn = partial(self._one, incident, snapshot, turns.history, incidents)
+            turns.take(incident.id, turn)
+        for intent in _bereft(incidents, turns.history):
+            turns.take(intent.id, partial(self.executor.drop, intent, "its incident has ended"))
+        for intent in _undoing(turns.history):
+            turn = partial(self._go_on, intent, None, snapshot, turns.history, incidents)
+            turns.take(intent.id, turn)
+        open_ = frozenset(i.id for i in incidents if i.phase is not Phase.RESOLVED)
+        for wanted in due(turns.history, open_, snapshot, self.settings):
+            turn = partial(self._take_back, wanted, snapshot, turns.history, incidents)
+            turns.take(wanted.incident_id, turn)
+        self._remember_owed(turns.history, snapshot)
+        return tuple(turns.changed), tuple(turns.problems)
 
-    def resume(self) -> None:
-        """Once at start: what was sent when we died is read back."""
-        for intent in self.store.intents(open_only=True):
-            self.executor.resume(intent)
+    def resume(self, now: datetime) -> tuple[Problem, ...]:
+        """Once at start: what was sent when we died is read back, or is by the next tick."""
+        turns = _Turns({i.id: i for i in self.store.intents(open_only=True)}, now)
+        for intent in turns.history:
+            turns.take(intent.id, partial(self.executor.resume, intent))
+        return tuple(turns.problems)
 
     def switched_off(self) -> str:
         """The reason of the kill switch. A store that cannot be read counts as pulled."""
@@ -137,13 +139,12 @@ class Healing:
         ]
         if open_:
             return self._go_on(open_[0], incident, snapshot, history, incidents)
-        wanted = plan(incident, snapshot, self.remediations, history, self.settings)
+        with self.span("plan", incident=incident.id):
+            wanted = plan(incident, snapshot, self.remediations, history, self.settings)
         if wanted is None:
             return None
         judgement = self._judge(wanted, incident, snapshot, history, None, incidents)
-        return self.executor.start(
-            wanted, judgement, self.settings.approval_timeout, _pods_before(wanted, snapshot)
-        )
+        return self._start(wanted, judgement, snapshot)
 
     def _go_on(
         self,
@@ -154,8 +155,9 @@ class Healing:
         incidents: tuple[Incident, ...],
     ) -> Intent:
         if intent.state is State.VERIFYING:
-            outcome = verify(intent, snapshot, incident)
-            return intent if outcome is None else self.executor.conclude(intent, outcome)
+            with self.span("verify", intent=intent.id, remediation=intent.plan.remediation):
+                outcome = verify(intent, snapshot, incident)
+                return intent if outcome is None else self.executor.conclude(intent, outcome)
         if why := _overruled(intent, snapshot):
             return self.executor.drop(intent, why)
         rest = _remaining(intent)
@@ -163,38 +165,25 @@ class Healing:
         if incident is not None and (why := _outdated(intent, incident)):
             doubt = Verdict("diagnosis", Decision.DEFER, (why,))
             judgement = dataclasses.replace(judgement, verdicts=(*judgement.verdicts, doubt))
-        if intent.state is State.PLANNED:
-            return self.executor.rejudge(intent, judgement, self.settings.approval_timeout)
-        return self.executor.advance(intent, judgement)
+        with self.span("act", intent=intent.id, remediation=intent.plan.remediation):
+            if intent.state is State.PLANNED:
+                return self.executor.rejudge(intent, judgement, self.settings.approval_timeout)
+            return self.executor.advance(intent, judgement)
 
-    def _drop_waiting(
-        self, incidents: tuple[Incident, ...], history: tuple[Intent, ...]
-    ) -> tuple[Intent, ...]:
-        """What still waits when its incident has ended must not act later, nor be approved."""
-        open_ = {i.id for i in incidents if i.is_open}
-        return tuple(
-            self.executor.drop(intent, "its incident has ended")
-            for intent in history
-            if intent.state in (State.PLANNED, State.APPROVED)
-            and not intent.compensates
-            and intent.plan.incident_id not in open_
-        )
+    def _start(self, wanted: Plan, judgement: Judgement, snapshot: Snapshot) -> Intent | None:
+        before = () if wanted.compensates else _pods_before(wanted, snapshot)
+        with self.span("act", intent=wanted.id, remediation=wanted.remediation):
+            return self.executor.start(wanted, judgement, self.settings.approval_timeout, before)
 
-    def _undo(
-        self, incidents: tuple[Incident, ...], snapshot: Snapshot, history: tuple[Intent, ...]
-    ) -> tuple[Intent, ...]:
-        done = [
-            self._go_on(intent, None, snapshot, history, incidents)
-            for intent in history
-            if intent.compensates and intent.state in OPEN_STATES
-        ]
-        open_ = frozenset(i.id for i in incidents if i.phase is not Phase.RESOLVED)
-        for wanted in due(history, open_, snapshot, self.settings):
-            judgement = self._judge(wanted, None, snapshot, history, None, incidents)
-            started = self.executor.start(wanted, judgement, self.settings.approval_timeout)
-            if started is not None:
-                done.append(started)
-        return tuple(done)
+    def _take_back(
+        self,
+        wanted: Plan,
+        snapshot: Snapshot,
+        history: tuple[Intent, ...],
+        incidents: tuple[Incident, ...],
+    ) -> Intent | None:
+        judgement = self._judge(wanted, None, snapshot, history, None, incidents)
+        return self._start(wanted, judgement, snapshot)
 
     def _judge(
         self,
@@ -218,7 +207,46 @@ class Healing:
             approved_by=intent.approved_by if intent else "",
             others=tuple(i for i in others if i.is_open and i.id != incident.id),
         )
-        return judge(wanted, case, self.guards)
+        with self.span("guard", remediation=wanted.remediation):
+            return judge(wanted, case, self.guards)
+
+
+@dataclass
+class _Turns:
+    """Each takes its turn by itself: what goes wrong in one is reported and stops no other."""
+
+    known: dict[str, Intent]
+    now: datetime
+    changed: list[Intent] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def history(self) -> tuple[Intent, ...]:
+        return tuple(self.known.values())
+
+    def take(self, name: str, turn: Turn) -> None:
+        try:
+            after = turn()
+        except Exception as error:  # noqa: BLE001  # a plugin or an adapter
+            said = f"{type(error).__name__}: {error}"
+            self.problems.append(Problem(f"healing.{name}", said, self.now))
+            return
+        if after is not None and self.known.get(after.id) != after:
+            self.changed.append(after)
+            self.known[after.id] = after
+
+
+def _bereft(incidents: Sequence[Incident], history: Sequence[Intent]) -> Iterator[Intent]:
+    """What still waits when its incident has ended must not act later, nor be approved."""
+    open_ = {i.id for i in incidents if i.is_open}
+    for intent in history:
+        waits = intent.state in (State.PLANNED, State.APPROVED) and not intent.compensates
+        if waits and intent.plan.incident_id not in open_:
+            yield intent
+
+
+def _undoing(history: Sequence[Intent]) -> Iterator[Intent]:
+    return (i for i in history if i.compensates and i.state in OPEN_STATES)
 
 
 def _outdated(intent: Intent, incident: Incident) -> str:

@@ -24,7 +24,7 @@ from healer.model.message import Notice
 from healer.model.report import Report
 from healer.model.rule import RuleBook
 from healer.model.snapshot import Problem, Snapshot
-from healer.ports import Clock, Store
+from healer.ports import Clock, Spans, Store, untraced
 from healer.settings import LoopSettings
 from healer.stages.correlate import correlate, quiet_for
 from healer.stages.detect import Baselines, Detectors, detect
@@ -55,19 +55,26 @@ class Loop:
     new_id: Callable[[datetime], str]
     settings: LoopSettings
     public_url: str = ""
+    span: Spans = untraced
 
     def tick(self) -> Report:
         began, now = self.clock.monotonic(), self.clock.now()
         before = self.store.open_incidents()
 
-        snapshot = self.observer.snapshot(now)
-        findings, undetected, learning = detect(snapshot, self.detectors, self.baselines())
-        incidents = self._correlate(before, findings, snapshot)
-        incidents, unexplained = self._diagnose(incidents, snapshot)
-        intents, unhealed = self.healing.heal(incidents, snapshot)
-        incidents = self._kept(incidents, _acted(incidents, intents, now))
-        incidents = self._conclude(incidents, now)
-        untold = self._tell(before, incidents, now)
+        with self.span("observe"):
+            snapshot = self.observer.snapshot(now)
+        with self.span("detect"):
+            findings, undetected, learning = detect(snapshot, self.detectors, self.baselines())
+        with self.span("correlate"):
+            incidents = self._correlate(before, findings, snapshot)
+        with self.span("diagnose"):
+            incidents, unexplained = self._diagnose(incidents, snapshot)
+        with self.span("heal"):  # plan, guard, act and verify, one span for each turn of an intent
+            intents, unhealed = self.healing.heal(incidents, snapshot)
+        with self.span("report"):
+            incidents = self._kept(incidents, _acted(incidents, intents, now))
+            incidents = self._conclude(incidents, now)
+            untold = self._tell(before, incidents, now)
 
         return Report(
             at=now,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
@@ -265,6 +266,19 @@ class Leadership(Protocol):
         replica may not act. Never blocks; another term is another epoch, never one used before.
         """
         ...
+
+
+class Spans(Protocol):
+    """Where the time of a tick goes: `with span("detect"): …`, one for each stage."""
+
+    def __call__(
+        self, name: str, /, **attributes: str | int | float
+    ) -> AbstractContextManager[object]: ...
+
+
+def untraced(_name: str, /, **_attributes: str | int | float) -> AbstractContextManager[object]:
+    """Nobody watches."""
+    return nullcontext()
 
 
 class Post(Protocol):

@@ -61,6 +61,21 @@ class KubernetesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineSettings:
+    """One machine without a cluster, where `kubernetes.enabled` is off: services that may be
+    restarted once `restart_pod` is armed in the namespace `machine`."""
+
+    containers: tuple[str, ...] = ()
+    """Docker containers, by name. Others are not looked at."""
+    docker_socket: Path = Path("/var/run/docker.sock")
+    """Whoever may write to it is root on the machine."""
+    units: tuple[str, ...] = ()
+    """systemd units, such as `vllm.service`. Healer has to run on the machine itself for them."""
+    node: str = ""
+    """The machine's name in labels; empty means its host name."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseSettings:
     """How replicas that share a PostgreSQL store agree on the one that acts."""
 
@@ -297,6 +312,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
     log_level: str = "info"
     log_format: str = "json"
     """json or text."""

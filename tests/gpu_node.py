@@ -16,6 +16,15 @@ H100: dict[str, object] = {
     "margin": 46,
     "power_mw": 412_345,
     "power_limit_mw": 700_000,
+    "power_cap_mw": 650_000,
+    "field:186": 415_000,
+    "pstate": 0,
+    "persistence": 1,
+    "ecc_mode": 1,
+    "shutdown_temp": 92,
+    "slowdown_temp": 89,
+    "bar1_total_mib": 131_072,
+    "bar1_used_mib": 1_024,
     "energy_mj": 987_654_321,
     "pcie_replays": 3,
     "pcie_gen": 4,
@@ -40,6 +49,8 @@ H100: dict[str, object] = {
     "ecc_sbe_vol_at_2": 5,
     "ecc_dbe_vol_at_7": 0,
     "sram_exceeded": 0,
+    "repair_channel": 0,
+    "repair_tpc": 1,
     "throttle_reasons": 4,
     "fabric_state": 3,
     "fabric_mask": 170,
@@ -153,5 +164,5 @@ class GpuNode:
                 several = value if isinstance(value, list) else [value]
                 lines += [f"gpu {gpu} {key} {one}" for one in several]
         part = self.file.with_suffix(".part")
-        part.write_text("\n".join(lines) + "\n")
+        part.write_text("\n".join(lines) + "\n", errors="surrogateescape")
         os.replace(part, self.file)  # noqa: PTH105

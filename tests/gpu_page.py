@@ -60,6 +60,8 @@ def page_of(
     holders: dict[str, tuple[Holder, ...]] | None = None,
     allocatable: frozenset[str] = frozenset(),
     uids: dict[int, str] | None = None,
+    commands: dict[int, str] | None = None,
+    on_bus: frozenset[str] = frozenset(),
     extras_only: bool = False,
     table: Path | None = None,
 ) -> Page:
@@ -72,5 +74,7 @@ def page_of(
         hostname="gpu-node-1",
         extras_only=extras_only,
         uid_of=lambda pid: (uids or {}).get(pid, ""),
+        command_of=lambda pid: (commands or {}).get(pid, ""),
+        on_bus=lambda: on_bus,
     )
     return read(render(exposition.collect()))

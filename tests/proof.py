@@ -35,12 +35,11 @@ REMEDIATIONS = {
     "escalate": EscalateRemediation(),
 }
 
-_TICKS = st.tuples(st.just("ticks"), st.integers(1, 12))
+_TICKS = st.tuples(st.just("ticks"), st.integers(0, 8))
 _BREAK = st.tuples(st.just("break"), st.sampled_from(("hang", "ecc", "surge")), st.integers(0, 11))
 _FATE = st.tuples(st.just("fate"), st.sampled_from(FATES))
 _PASSING = ("metrics_ok", "cluster_ok", "stale", "observe", "switch", *sorted(REPLICAS), *NODES)
 OPS: st.SearchStrategy[Op] = st.one_of(
-    *[_TICKS] * 3,
     *[_BREAK] * 4,
     *[_FATE] * 2,
     st.tuples(st.just("tick"), st.sampled_from((0, 1)), st.sampled_from((0, 1))),
@@ -53,11 +52,23 @@ OPS: st.SearchStrategy[Op] = st.one_of(
     st.tuples(st.just("meanwhile"), st.booleans()),
     st.tuples(st.just("cordon"), st.sampled_from(NODES)),
     st.tuples(st.just("uncordon"), st.sampled_from(NODES)),
-    st.tuples(st.just("jump"), st.sampled_from((5, 20, 70))),
+    st.tuples(st.just("jump"), st.sampled_from((5, 20, 70, -20))),
+    st.tuples(st.just("mend"), st.integers(0, 3)),
+    st.tuples(st.just("echo"), st.integers(0, 3)),
+    st.tuples(st.just("swap")),
 )
-"""What can happen. A `while` holds for so many ticks: blindness, a node that is down, a rollout."""
+"""What can happen. A `while` holds for so many ticks: blindness, a node that is down, a rollout.
+An `echo` is an alert that came twice and became an incident of its own; `swap` turns the order
+in which incidents come round."""
 
-SCHEDULES = st.lists(OPS, min_size=4, max_size=40)
+_TURN = st.tuples(_TICKS, OPS)
+SCHEDULES: st.SearchStrategy[list[Op]] = st.builds(
+    lambda first, turns, last: [first, *(op for turn in turns for op in turn), last],
+    _BREAK,
+    st.lists(_TURN, min_size=1, max_size=20),
+    _TICKS,
+)
+"""A fault, and then things happen with ticks between them."""
 
 TOLD: tuple[list[Op], ...] = (
     [
@@ -75,8 +86,19 @@ TOLD: tuple[list[Op], ...] = (
         ("ticks", 3),
     ],
     [("break", "hang", 0), ("fate", "lost"), ("unreadable", 2), ("ticks", 6)],
+    [("break", "ecc", 0), ("break", "ecc", 1), ("break", "ecc", 2), ("ticks", 4)],
+    [
+        *[("break", "surge", 1), ("fate", "forbidden"), ("ticks", 2), ("mend", 0), ("ticks", 6)],
+        *[("break", "surge", 2), ("fate", "forbidden"), ("ticks", 2), ("mend", 1), ("ticks", 6)],
+        *[("jump", 20), ("break", "surge", 1), ("ticks", 4)],
+    ],
+    [
+        *[("break", "hang", 0), ("fate", "forbidden"), ("fate", "forbidden"), ("ticks", 8)],
+        *[("jump", 5), ("ticks", 8)],
+    ],
 )
-"""Stories that chance seldom tells: a busy hour, a no at the last moment, an answer lost twice."""
+"""Stories that chance seldom tells: a busy hour, a no at the last moment, an answer lost twice,
+half of all nodes sick at once, one remediation that fails and fails, every rung that fails."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,7 @@ def _settings() -> RemediationSettings:
         settle_for=timedelta(0),
         freezes=(Freeze(cron="0 * * * *", duration=timedelta(minutes=10), zone="UTC"),),
         uncordon=True,
+        max_rungs=2,
     )
 
 
@@ -140,7 +163,7 @@ class Run:
             executor(self.cluster, self.store, _Clock(self.cluster)),
             REMEDIATIONS,
             guards,
-            self.settings,
+            replace(self.settings, max_rungs=9),  # that the guard stands alone
         )
 
     def tick(self, replica: int, lag: int) -> None:
@@ -156,7 +179,7 @@ class Run:
         except Crash:
             self.replicas[replica] = self._replica()
             try:
-                self.replicas[replica].resume()
+                self.replicas[replica].resume(self.cluster.now)
             except Crash:
                 self.replicas[replica] = self._replica()
         self._before = now
@@ -197,6 +220,12 @@ class Run:
                 cluster.cordoned.pop(node, None)
             case ("jump", minutes):
                 cluster.step(timedelta(minutes=minutes))
+            case ("mend", number):
+                cluster.mend(number)
+            case ("echo", number):
+                cluster.echoes.add(number)
+            case ("swap",):
+                cluster.newest_first = not cluster.newest_first
         if what != "tick":
             self._before = None  # a view is late for what we did, not for what others do
 

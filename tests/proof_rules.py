@@ -160,8 +160,10 @@ class Rules:
 
     def storm(self, cluster: Cluster, intent_id: str, action: Action) -> None:
         disruptive = isinstance(action, EvictPod | CordonNode) and self._heals(intent_id)
-        if disruptive and len(cluster.down) >= self.settings.storm_fraction * len(world.NODES):
-            raise Broken("storm", f"{action.verb} while {len(cluster.down)} nodes are down")
+        sick = {e.target.name for e in _seen(cluster).of(Kind.NODE) if not e.facts["ready"]}
+        sick |= {f.what for f in cluster.faults if f.kind == "ecc" and f.gone_at is None}
+        if disruptive and len(sick) >= self.settings.storm_fraction * len(world.NODES):
+            raise Broken("storm", f"{action.verb} while {len(sick)} nodes are sick")
 
     def breaker(self, cluster: Cluster, intent_id: str, action: Action) -> None:
         mine = self._intent(intent_id)
@@ -203,12 +205,13 @@ class Rules:
             return
         sent = {
             i.plan.remediation
-            for c in cluster.commits
-            if (i := self._intent(c.intent)).plan.incident_id == mine.plan.incident_id
+            for i in self.store.kept.values()
+            if i.plan.incident_id == mine.plan.incident_id
             and self._heals(i.id)
+            and any(s.sent_at and s.action.verb != "escalate" for s in i.steps)
         }
-        if len(sent | {mine.plan.remediation}) > self.settings.max_rungs:
-            raise Broken("ladder", f"{len(sent) + 1} remediations for {mine.plan.incident_id}")
+        if len(sent) > self.settings.max_rungs:
+            raise Broken("ladder", f"{len(sent)} remediations for {mine.plan.incident_id}")
 
 
 def no_orphans(cluster: Cluster, store: Store) -> None:

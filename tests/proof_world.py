@@ -32,7 +32,7 @@ NODES = tuple(f"n{i}" for i in range(6))
 GPUS = 4
 REPLICAS = {"serving/a": 4, "serving/b": 4, "batch/c": 3}
 PROPOSES = {
-    "hang": ("restart_pod", "drain_node"),
+    "hang": ("restart_pod", "drain_node", "scale"),
     "ecc": ("drain_node",),
     "surge": ("scale",),
 }
@@ -157,6 +157,9 @@ class Cluster:
     budget_spent: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
+    echoes: set[int] = field(default_factory=set)
+    """Numbers of faults that a second incident tells of as well."""
+    newest_first: bool = False
     script: list[str] = field(default_factory=list)
     """What happens to the next calls."""
     unreadable: int = 0
@@ -229,6 +232,12 @@ class Cluster:
             what = sorted(REPLICAS)[index % len(REPLICAS)]
         if what and not any(f.what == what and f.gone_at is None for f in self.faults):
             self.faults.append(Fault(kind, what, len(self.faults), self.now))
+
+    def mend(self, number: int) -> None:
+        """People see to it."""
+        for fault in self.faults:
+            if fault.number == number and fault.gone_at is None:
+                fault.gone_at = self.now
 
     # hands
 
@@ -365,9 +374,11 @@ class Cluster:
         )
 
     def incidents(self) -> tuple[Incident, ...]:
-        return tuple(self._incident(f) for f in self.faults)
+        told = [(f, f"inc-{f.number}") for f in self.faults]
+        told += [(f, f"inc-{f.number}-again") for f in self.faults if f.number in self.echoes]
+        return tuple(self._incident(*each) for each in told[:: -1 if self.newest_first else 1])
 
-    def _incident(self, fault: Fault) -> Incident:
+    def _incident(self, fault: Fault, name: str) -> Incident:
         meant = self._meant(fault)
         terms = (
             Term("a", Side.FOR, 2.0, "seen", family="one", source=SIGNAL),
@@ -386,7 +397,7 @@ class Cluster:
         )
         over = fault.gone_at is not None and self.now - fault.gone_at >= 4 * TICK
         return builders.incident(
-            id=f"inc-{fault.number}",
+            id=name,
             opened_at=fault.since,
             phase=Phase.RESOLVED if over else Phase.DIAGNOSED,
             resolved_at=self.now if over else None,

@@ -99,11 +99,12 @@ def run_prometheus(
     data: Path | None = None,
     rules: Mapping[str, Any] | None = None,
     flags: Sequence[str] = (),
+    program: str = "prometheus",
 ) -> Iterator[Server]:
     """Prometheus with this configuration (mapping or YAML text).
 
     data: a storage folder to use, as filled by `backfill`. rules: one rule file's content; the
-    configuration names it as `rules.yaml`.
+    configuration names it as `rules.yaml`. program: `prometheus3` for the newer one.
     """
     with tempfile.TemporaryDirectory(prefix="prometheus-") as made:
         folder = Path(made)
@@ -114,7 +115,7 @@ def run_prometheus(
             folder,
             "/-/ready",
             [
-                str(binary("prometheus")),
+                str(binary(program)),
                 f"--config.file={folder}/prometheus.yaml",
                 f"--storage.tsdb.path={data or folder / 'data'}",
                 # Backfilled history is older than the default retention.

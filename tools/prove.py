@@ -50,9 +50,14 @@ PROPERTIES = (
 GUARDS = tuple(type(guard).__name__ for guard in standard(RemediationSettings()))
 
 
+class Unsafe(Exception):
+    """A property that broke, and the schedule that broke it."""
+
+
 def prove(schedules: int, console: Console) -> Counter[str]:
-    """Counts of what happened. Raises Broken with the smallest schedule Hypothesis finds."""
+    """Counts of what happened. Raises Unsafe with the smallest schedule Hypothesis finds."""
     seen: Counter[str] = Counter()
+    last: list[list[proof.Op]] = []
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("schedules", total=schedules)
 
@@ -65,6 +70,7 @@ def prove(schedules: int, console: Console) -> Counter[str]:
         )
         @given(proof.SCHEDULES)
         def each(schedule: list[proof.Op]) -> None:
+            last[:] = [schedule]
             run = proof.carry_out(schedule)
             progress.advance(bar)
             seen["schedules"] += 1
@@ -79,8 +85,15 @@ def prove(schedules: int, console: Console) -> Counter[str]:
 
         for told in proof.TOLD:
             proof.carry_out(told)
-        each()
+        try:
+            each()
+        except Broken as broken:
+            raise Unsafe(f"{broken}: {steps(last[0])}") from broken
     return seen
+
+
+def steps(schedule: list[proof.Op]) -> str:
+    return "; ".join(" ".join(map(str, op)) for op in schedule)
 
 
 def hunt(mutant: proof.Mutant, schedules: int) -> tuple[Broken, list[proof.Op]] | None:
@@ -127,8 +140,8 @@ def main() -> int:
         return mutants(given_.tries, out)
     try:
         seen = prove(given_.schedules, console)
-    except Broken as broken:
-        out.print(f"BROKEN  {broken}")
+    except Unsafe as unsafe:
+        out.print(f"BROKEN  {unsafe}", soft_wrap=True, markup=False)
         return 1
     for name, count in seen.items():
         out.print(f"{name:28} {count:9}")
@@ -148,8 +161,8 @@ def mutants(tries: int, out: Console) -> int:
         if found is None:
             out.print(f"| {name} | **not noticed** in {tries} schedules | |")
         else:
-            steps = "; ".join(" ".join(map(str, op)) for op in found[1])
-            out.print(f"| {name} | {found[0].name} | `{steps}` |", soft_wrap=True, markup=False)
+            row = f"| {name} | {found[0].name} | `{steps(found[1])}` |"
+            out.print(row, soft_wrap=True, markup=False)
     return int(bool(missed))
 
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,13 @@ DEBIAN: Mapping[str, Mapping[str, str]] = {
     "prometheus-node-exporter": {"node_exporter": "prometheus-node-exporter"},
 }
 """Debian package → our name of a binary → its file in /usr/bin. They need libc alone."""
+
+UNSTABLE: Mapping[str, str] = {"prometheus3": "prometheus", "promtool3": "promtool"}
+"""Our name of a binary of Prometheus 3 → its Debian package and file: stable has Prometheus 2
+alone, and both are in use."""
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_MIRROR = re.compile(r"^[^#\n]*?\b(https?://\S+/debian/?)(?=\s|$)", re.MULTILINE)
 
 POSTGRES = "postgresql-15"
 """Of bookworm. Its programs lie beside their share, so they run from where it was unpacked."""
@@ -64,7 +72,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Other names a binary has on PATH."""
 
-NAMES: tuple[str, ...] = (*(name for each in DEBIAN.values() for name in each), *LAYER)
+NAMES: tuple[str, ...] = (*(name for each in DEBIAN.values() for name in each), *UNSTABLE, *LAYER)
 
 _TIMEOUT_S = 600
 
@@ -104,6 +112,7 @@ def packages() -> tuple[Package, ...]:
     found = []
     if shutil.which("apt-get") and shutil.which("dpkg"):
         found += [Package(name, tuple(DEBIAN[name]), _from_debian(name)) for name in DEBIAN]
+        found.append(Package("Prometheus 3", tuple(UNSTABLE), _from_unstable))
         if not all(find(name) for name in POSTGRES_BINARIES):
             found.append(Package("PostgreSQL", POSTGRES_BINARIES, _postgres))
         if not find("chromium"):
@@ -167,6 +176,26 @@ def _from_debian(package: str) -> Callable[[Path], Mapping[str, Path]]:
         return {RELATIVE_SHARE.decode().strip("./"): share, **found}
 
     return fetch
+
+
+def _from_unstable(scratch: Path) -> Mapping[str, Path]:
+    sources = scratch / "unstable.list"
+    sources.write_text(f"deb [signed-by={KEYRING}] {_mirror()} unstable main\n")
+    lists = [*_private_lists(scratch / "apt"), "-o", f"Dir::Etc::SourceList={sources}"]
+    lists += ["-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Acquire::Languages=none"]
+    for step in (("update",), ("download", *UNSTABLE.values())):
+        if problem := _apt(*lists, *step, cwd=scratch):
+            raise Unavailable(problem)
+    root = _extracted(scratch)
+    return {name: root / "usr/bin" / file for name, file in UNSTABLE.items()}
+
+
+def _mirror(folder: Path = Path("/etc/apt")) -> str:
+    """Where this machine has its Debian packages from."""
+    for file in (folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))):
+        if file.is_file() and (found := _MIRROR.search(file.read_text(errors="replace"))):
+            return found[1]
+    raise Unavailable(f"no Debian archive in the package sources of {folder}")
 
 
 def _postgres(scratch: Path) -> Mapping[str, Path]:
@@ -242,6 +271,10 @@ def _unpacked(scratch: Path, *names: str) -> Path:
         _apt(*private, "update", cwd=scratch)
         if problem := _apt(*private, "download", *names, cwd=scratch):
             raise Unavailable(problem)
+    return _extracted(scratch)
+
+
+def _extracted(scratch: Path) -> Path:
     root = scratch / "root"
     for deb in scratch.glob("*.deb"):
         _run("dpkg", "-x", str(deb), str(root), cwd=scratch)

@@ -96,7 +96,8 @@ class Observer:
     def _places_of(self, view: ClusterView) -> Places:
         """Where rows belong. While the API server is silent, they belong where they did."""
         with self._lock:
-            if view.ok or view.topology.entities:
+            known = self._places is not None and self._places.topology is view.topology
+            if not known and (view.ok or view.topology.entities):
                 self._places = Places.of(view.topology, alone=not view.topology.entities)
             return self._places or Places.of(view.topology)
 

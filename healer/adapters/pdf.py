@@ -5,12 +5,35 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
-from healer.errors import BadInput, Permanent
+from healer.errors import BadInput, Permanent, Temporary
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _TIMEOUT_S = 60
+_QUEUE_S = 20
+_ONE = threading.Lock()
+
+
+def can_print() -> bool:
+    return _browser() is not None
+
+
+def pdf_of(page: str) -> bytes:
+    """`page` printed. One at a time: a browser takes hundreds of megabytes.
+
+    Raises Temporary where another one takes too long, and what `print_pdf` raises.
+    """
+    if not _ONE.acquire(timeout=_QUEUE_S):
+        raise Temporary("another report is being printed")
+    try:
+        with tempfile.TemporaryDirectory(prefix="healer-pdf-") as folder:
+            file = Path(folder) / "report.pdf"
+            print_pdf(page, file)
+            return file.read_bytes()
+    finally:
+        _ONE.release()
 
 
 def print_pdf(page: str, file: Path) -> None:
@@ -18,7 +41,7 @@ def print_pdf(page: str, file: Path) -> None:
 
     Raises BadInput where no browser is on PATH, Permanent when it prints nothing.
     """
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    browser = _browser()
     if browser is None:
         known = ", ".join(BROWSERS)
         raise BadInput(f"expected one of {known} on PATH; or print the html form", path="--form")
@@ -29,7 +52,8 @@ def print_pdf(page: str, file: Path) -> None:
             browser,
             "--headless=new",
             "--disable-gpu",
-            # The page is ours and has no script; without user namespaces nothing else starts.
+            # The page is ours and its policy allows no script; without user namespaces nothing
+            # else starts. To switch scripts off in the browser makes it print nothing at all.
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--no-pdf-header-footer",
@@ -48,3 +72,7 @@ def print_pdf(page: str, file: Path) -> None:
         if not made_file.is_file():
             raise Permanent(f"{browser} printed nothing")
         shutil.move(made_file, file)
+
+
+def _browser() -> str | None:
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -18,6 +19,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._tripped: set[str] = set()
         registry = self.registry
         Gauge(
             "healer_build_info", "Version of this Healer.", ["version"], registry=registry
@@ -65,6 +67,12 @@ class Telemetry:
         self._learning = Gauge(
             "healer_learning_baselines", "Baselines still lacking history.", registry=registry
         )
+        self._breakers = Gauge(
+            "healer_breaker_open",
+            "1 while the circuit breaker of a remediation is open.",
+            ["remediation"],
+            registry=registry,
+        )
         self._deliveries = Counter(
             "healer_notifications_total",
             "Attempts to deliver a message, by the provider's own answer.",
@@ -97,6 +105,14 @@ class Telemetry:
                         self._refusals.labels(intent.plan.remediation, verdict.guard).inc()
         for problem in report.problems:
             self._problems.labels(problem.where.split(".")[0]).inc()
+
+    def breakers(self, names: Sequence[str]) -> None:
+        """Those that are open. One that closed stays at 0, so that its alert resolves at once."""
+        for known in self._tripped - set(names):
+            self._breakers.labels(known).set(0)
+        for name in names:
+            self._breakers.labels(name).set(1)
+        self._tripped |= set(names)
 
     def job_failed(self, job: str, reason: str) -> None:
         self._failures.labels(job, reason).inc()

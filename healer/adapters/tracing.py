@@ -6,9 +6,9 @@ exported by a thread of the SDK's own, which drops them when it cannot keep up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import structlog
 
@@ -16,12 +16,9 @@ from healer import __version__
 from healer.errors import BadInput
 from healer.settings import TracingSettings
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 class Tracing:
-    """`with tracing.span("tick"): …`, whether anything is traced or not."""
+    """`with tracing.span("tick"): …`, whether anything is traced or not. See `ports.Spans`."""
 
     def __init__(self, tracer: Any = None, provider: Any = None) -> None:
         self._tracer, self._provider = tracer, provider
@@ -31,7 +28,7 @@ class Tracing:
         return self._tracer is not None
 
     @contextmanager
-    def span(self, name: str, **attributes: str | int | float) -> Iterator[None]:
+    def span(self, name: str, /, **attributes: str | int | float) -> Iterator[None]:
         """Log lines inside carry its `trace_id`. An error is recorded and goes on."""
         if self._tracer is None:
             yield
@@ -47,15 +44,6 @@ class Tracing:
             from opentelemetry import trace  # noqa: PLC0415  the extra is there by now
 
             trace.get_current_span().set_attributes(attributes)
-
-    def traced(self, name: str, job: Callable[P, R]) -> Callable[P, R]:
-        """`job` inside a span of its own."""
-
-        def run(*given: P.args, **named: P.kwargs) -> R:
-            with self.span(name):
-                return job(*given, **named)
-
-        return run
 
     def close(self) -> None:
         """Sends what is left, for five seconds at most."""

@@ -58,6 +58,7 @@ def _reach(settings: Settings, world: World, snapshot: Snapshot) -> Iterator[Lin
     )
     if not settings.kubernetes.enabled:
         yield {"what": "kubernetes", "state": "off", "detail": "kubernetes.enabled is false"}
+        yield from _machine(settings, snapshot)
     else:
         found = f"{len(snapshot.topology.entities)} objects"
         detail = next((p.what for p in snapshot.problems if p.where.startswith("kube")), found)
@@ -73,6 +74,18 @@ def _reach(settings: Settings, world: World, snapshot: Snapshot) -> Iterator[Lin
             name = problem.where.removeprefix("signal.")
             fix = f"try its query in Prometheus (healer signals list); or disable it: {name}"
             yield {"what": problem.where, "state": "failed", "detail": problem.what, "fix": fix}
+
+
+def _machine(settings: Settings, snapshot: Snapshot) -> Iterator[Line]:
+    named = (*settings.machine.containers, *settings.machine.units)
+    troubles = [p.what for p in snapshot.problems if p.where == "machine"]
+    if named:
+        yield _line(
+            "machine",
+            not troubles,
+            "; ".join(troubles) or f"{', '.join(named)}: found",
+            "see machine.containers, machine.units, and who may use machine.docker_socket",
+        )
 
 
 def _around(settings: Settings) -> Iterator[Line]:
@@ -120,6 +133,8 @@ def _signals(app: App, snapshot: Snapshot) -> Iterator[Line]:
 
 
 def _rights(app: App) -> Iterator[Line]:
+    if not app.settings.kubernetes.enabled:
+        return  # what cannot be done on one machine is no right that somebody could give
     armed = app.settings.remediation.mode is Mode.ENFORCE
     for verb, lacks in sorted(app.world.cluster.denied().items()):
         state = "failed" if armed else "not granted"

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from unicodedata import category
 
 import typer
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from healer.adapters.settings_file import load_settings
 from healer.adapters.store import SqlStore, open_store
@@ -66,8 +68,16 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form) 
     else:
         table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
-            table.add_row(*(str(row.get(column, "")) for column in columns))
+            table.add_row(*(Text(printable(str(row.get(column, "")))) for column in columns))
         out().print(table)
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would obey: titles are written by whoever writes alerts."""
+    return "".join(
+        c if c in "\t\n" or not category(c).startswith("C") else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
 
 
 def write(file: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from healer.adapters import logs
 from healer.adapters.clocks import AcceleratedClock
 from healer.cli import suite
-from healer.cli.common import err, out, write
+from healer.cli.common import Form, FormOption, err, out, show, write
 from healer.cli.simulation import Simulation, lab_settings
 from healer.cli.suite_figures import Row, figures, judge
 from healer.errors import BadInput
@@ -60,10 +60,13 @@ def run(
 
 
 @lab.command("list")
-def list_scenarios() -> None:
+def list_scenarios(output: FormOption = Form.TABLE) -> None:
     """The scenarios that are shipped."""
-    for file in sorted(SHIPPED.glob("*.yaml")):
-        out().print(f"{file.stem:24} {load_scenario(file).description}")
+    rows = [
+        {"name": file.stem, "description": load_scenario(file).description}
+        for file in sorted(SHIPPED.glob("*.yaml"))
+    ]
+    show(rows, ("name", "description"), output)
 
 
 @lab.command("suite")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import sys
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,9 @@ from healer.cli.common import (
 from healer.errors import BadInput, Permanent
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
+from healer.redaction import redacted
 from healer.server import render_report_html, render_report_md
+from healer.server.reading import stats_of_store, waiting
 from healer.values import dump
 from healer.wording import LANGUAGES
 
@@ -56,7 +59,7 @@ def show_incident(
         raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
     intents = [dump(i) for i in store.intents(incident_id=incident_id)]
     form = Form.YAML if output is Form.TABLE else output
-    show([dump(found) | {"intents": intents}], (), form)
+    show([dump(redacted(found)) | {"intents": intents}], (), form)
 
 
 class ReportForm(StrEnum):
@@ -125,6 +128,28 @@ def list_audit(
     show(rows, ("number", "at", "kind", "actor", "target", "message"), output)
 
 
+def approvals(config: ConfigOption = None, output: FormOption = Form.TABLE) -> None:
+    """Plans that wait for a yes or no, with the id that `approve` and `reject` want."""
+    found = waiting(store_of(config), datetime.now(UTC))
+    rows = [dump(i) | {"remediation": i.plan.remediation, "summary": i.plan.summary} for i in found]
+    show(rows, ("id", "remediation", "expires_at", "summary"), output)
+
+
+def stats(
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How far back to look.")] = 30,
+    config: ConfigOption = None,
+    output: FormOption = Form.TABLE,
+) -> None:
+    """Recovery rate, time to detect and recover, wrong and missed actions, from the record."""
+    found = stats_of_store(store_of(config), datetime.now(UTC) - timedelta(days=days))
+    row = found.model_dump(mode="json")
+    if output is not Form.TABLE:
+        show([row], (), output)
+        return
+    flat = [{"figure": name, "value": value} for name, value in _figures(row)]
+    show(flat, ("figure", "value"), output)
+
+
 def approve(
     intent_id: str,
     reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
@@ -166,7 +191,16 @@ def _decide(intent_id: str, reason: str, config: ConfigOption, *, yes: bool) -> 
     sys.stdout.write(f"{'approved' if yes else 'rejected'}: {intent.plan.summary}\n")
 
 
+def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in row.items():
+        if isinstance(value, dict):
+            said = ", ".join(f"{k} {v}" for k, v in value.items())
+            yield name, said or "none"
+        else:
+            yield name, "none" if value is None else str(value)
+
+
 def _row(incident: Incident) -> dict[str, Any]:
     leader = incident.diagnosis.leader if incident.diagnosis else None
-    row: dict[str, Any] = dump(incident)
+    row: dict[str, Any] = dump(redacted(incident))
     return row | {"cause": leader.cause if leader else ""}

@@ -67,7 +67,7 @@ def owners_of(plan: Plan, topology: Topology) -> frozenset[Target]:
 
 def was_sent(intent: Intent) -> bool:
     """Whether anything of it may have reached the cluster."""
-    return any(step.sent_at is not None for step in intent.steps)
+    return any(s.sent_at is not None and s.action.verb != "escalate" for s in intent.steps)
 
 
 def unseen(history: Iterable[Intent], verb: str, since: datetime) -> frozenset[Target]:

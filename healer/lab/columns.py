@@ -198,10 +198,10 @@ def gather(
             times = np.concatenate([part[0] for part in parts])
             values = np.ascontiguousarray(np.concatenate([part[1] for part in parts], axis=1))
             bundles.append(Bundle(handles[mine], times, values))
-    return _united(bundles)
+    return united(bundles)
 
 
-def _united(bundles: Sequence[Bundle]) -> list[Bundle]:
+def united(bundles: Sequence[Bundle]) -> list[Bundle]:
     """Targets scraped at the same moments are computed with together, in order of handles."""
     same: dict[bytes, list[Bundle]] = {}
     for bundle in bundles:

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from healer.lab.columns import Bundle, Chunk, Lane, gather, is_absent, is_stale, stale_values
+from healer.lab.columns import (
+    Bundle,
+    Chunk,
+    Lane,
+    gather,
+    is_absent,
+    is_stale,
+    stale_values,
+    united,
+)
 from healer.lab.matchers import Matcher
 
 Labels = tuple[tuple[str, str], ...]
@@ -101,7 +110,7 @@ class Tsdb:
         with self._lock:
             self._check_newer(handles, at_ms)
             lanes = self._lanes_for(handles)
-            for lane in np.unique(lanes):
+            for lane in set(lanes.tolist()):
                 mine = lanes == lane
                 self._lanes[lane].append(at_ms, handles[mine], np.asarray(values)[mine])
             self._note(handles, at_ms, at_ms)
@@ -136,11 +145,19 @@ class Tsdb:
     def gather(self, handles: NDArray[np.int64], start_ms: int, end_ms: int) -> list[Bundle]:
         """Samples with start_ms <= time <= end_ms, series with the same times together."""
         with self._lock:
-            chunks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
-            for lane in np.unique(self._lane_of[handles]).tolist():
-                if lane >= 0:
-                    chunks += self._lanes[lane].between(start_ms, end_ms)
-            return gather(chunks, handles, start_ms, end_ms)
+            blocks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
+            lane_of = self._lane_of[handles]
+            lanes = sorted(lane for lane in set(lane_of.tolist()) if lane >= 0)
+            if blocks or len(lanes) < 2:
+                for lane in lanes:
+                    blocks += self._lanes[lane].between(start_ms, end_ms)
+                return gather(blocks, handles, start_ms, end_ms)
+            # Most questions are about now: then every series is in its own lane alone.
+            found: list[Bundle] = []
+            for lane in lanes:
+                chunks = self._lanes[lane].between(start_ms, end_ms)
+                found += gather(chunks, handles[lane_of == lane], start_ms, end_ms)
+            return united(found)
 
     def select(self, matchers: Sequence[Matcher], start_s: float, end_s: float) -> list[Selected]:
         """Raw samples of the matching series that have any in [start_s, end_s]."""

@@ -23,6 +23,9 @@ class Kind(StrEnum):
     RACK = "rack"
     CLUSTER = "cluster"
 
+    __hash__ = str.__hash__
+    """An enum's own is written in Python, and every look-up of a target asks for it."""
+
 
 NAMESPACED = frozenset({Kind.POD, Kind.GROUP, Kind.REVISION, Kind.WORKLOAD, Kind.SERVICE})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -90,6 +90,22 @@ class Topology:
         """Filled by `related`: what is asked of one target is asked of it many times a tick."""
         return {}
 
+    def grown(
+        self, entities: Mapping[Target, Entity], edges: Set[tuple[Target, Target]]
+    ) -> Topology:
+        """With these entities, put for those of the same target, and these edges besides.
+
+        What was worked out for this one is carried over: a tick adds a few to many thousands.
+        """
+        added = edges - self.edges
+        if not added and all(self.entities.get(t) is e for t, e in entities.items()):
+            return self
+        more = Topology({**self.entities, **entities}, self.edges | added, self.complete)
+        more.__dict__["_up"] = {**self._up, **_index(_beside(self._up, added))}
+        down = {(b, a) for a, b in added}
+        more.__dict__["_down"] = {**self._down, **_index(_beside(self._down, down))}
+        return more
+
     def get(self, target: Target) -> Entity | None:
         return self.entities.get(target)
 
@@ -152,6 +168,15 @@ def _index(edges: Iterable[tuple[Target, Target]]) -> Mapping[Target, tuple[Targ
         source: tuple(goals if len(goals) == 1 else sorted(goals, key=_by_name))
         for source, goals in found.items()
     }
+
+
+def _beside(
+    index: Mapping[Target, tuple[Target, ...]], added: Set[tuple[Target, Target]]
+) -> Iterator[tuple[Target, Target]]:
+    """The added edges, and those the index has from the same sources."""
+    yield from added
+    for source in {source for source, _ in added}:
+        yield from ((source, goal) for goal in index.get(source, ()))
 
 
 _by_name = attrgetter("kind", "name", "namespace")

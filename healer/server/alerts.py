@@ -7,11 +7,12 @@ wrong. A firing alert carries an end of the year 1, which means none.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,6 +34,10 @@ from healer.server.problems import Fault, Refusal, expectation, short
 MOST_CHARACTERS = 4096
 """Of one label's or annotation's value; the rest is cut, not refused."""
 CACHED_CHARACTERS = 200
+MOST_ALERTS = 20_000
+"""In one webhook. Four million bytes hold fewer of any real kind."""
+MOST_LABELS = 200
+"""Of one alert; the rest is left out."""
 MOST_FAULTS = 20
 OWN = "healer"
 """`source` label of alerts that are about us or made by us: taking them in would be a loop."""
@@ -48,18 +53,22 @@ def _clean(value: object) -> object:
     if isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, str):
-        return _seen_before(value) if len(value) <= CACHED_CHARACTERS else _clean_text(value)
+        return _seen_before(value) if len(value) <= CACHED_CHARACTERS else clean_text(value)
     return value
 
 
-def _clean_text(text: str) -> str:
+def storable(text: str) -> str:
+    """As every database takes it, and no longer than anybody reads."""
     kept = text[:MOST_CHARACTERS].replace("\x00", "")
-    if not kept.isascii():
-        kept = "".join(c for c in kept if unicodedata.category(c) != "Cs")
-    return redact(kept)
+    return kept if kept.isascii() else "".join(c for c in kept if unicodedata.category(c) != "Cs")
 
 
-_seen_before = lru_cache(maxsize=20_000)(_clean_text)
+def clean_text(text: str) -> str:
+    """Storable, and without secrets."""
+    return redact(storable(text))
+
+
+_seen_before = lru_cache(maxsize=20_000)(clean_text)
 """Label names and values come again and again, and looking for secrets in each costs the most of
 all that is done with an alert."""
 
@@ -77,7 +86,6 @@ Text = Annotated[
     WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
 ]
 """Anything that can be said in a line."""
-Labels = dict[Text, Text]
 
 
 def _written(value: object) -> object:
@@ -87,7 +95,47 @@ def _written(value: object) -> object:
     raise ValueError("a date and time as RFC 3339 text")
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_written)]
+EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+OLDEST, FURTHEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Beginnings of alerts beyond these are nonsense, and would be one wherever they are reckoned with.
+Fixed, so that the same nonsense sent again is the same episode."""
+
+
+AHEAD = timedelta(minutes=5)
+"""How far another machine's clock may be ahead of ours; what has ended has ended by now."""
+
+
+def _utc(moment: datetime) -> datetime:
+    """The first and the last day of the calendar are not there in every time zone."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return EARLIEST if moment.year == EARLIEST.year else LATEST
+
+
+def _plausible(moment: datetime) -> datetime:
+    return min(max(_utc(moment), OLDEST), FURTHEST)
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_utc)]
+Beginning = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_plausible)]
+
+
+def _few(value: object) -> object:
+    """Checked before anything in it: each thing wrong with a million alerts would be noted."""
+    if isinstance(value, list) and len(value) > MOST_ALERTS:
+        raise ValueError(f"at most {MOST_ALERTS} alerts")
+    return value
+
+
+def _some(value: object) -> object:
+    """The first labels of a great many."""
+    if isinstance(value, dict) and len(value) > MOST_LABELS:
+        return dict(itertools.islice(value.items(), MOST_LABELS))
+    return value
+
+
+Labels = Annotated[dict[Text, Text], BeforeValidator(_some)]
 
 
 class Alert(BaseModel):
@@ -98,7 +146,7 @@ class Alert(BaseModel):
     status: Literal["firing", "resolved"]
     labels: Labels
     annotations: Labels | None = None
-    startsAt: Time  # noqa: N815  the sender's spelling
+    startsAt: Beginning  # noqa: N815  the sender's spelling
     endsAt: Time | None = None  # noqa: N815
     generatorURL: Text = ""  # noqa: N815
     fingerprint: Text = ""
@@ -110,11 +158,11 @@ class Webhook(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     version: Literal["4"] = "4"
-    alerts: list[Alert]
+    alerts: Annotated[list[Alert], BeforeValidator(_few)]
     receiver: Text = ""
     groupKey: Text = ""  # noqa: N815
     groupLabels: Labels | None = None  # noqa: N815
-    truncatedAlerts: Annotated[int, Field(ge=0), BeforeValidator(_counted)] = 0  # noqa: N815
+    truncatedAlerts: Annotated[int, Field(ge=0, le=2**53), BeforeValidator(_counted)] = 0  # noqa: N815
 
 
 class GrafanaWebhook(Webhook):
@@ -127,7 +175,7 @@ class GenericEvent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: Annotated[str, Field(min_length=1), AfterValidator(_clean)]
-    starts_at: Time
+    starts_at: Beginning
     id: Text = ""
     """What makes it the same when it is sent again; its labels otherwise."""
     severity: Literal["info", "warning", "critical"] = "warning"
@@ -192,7 +240,7 @@ def episodes_of(source: str, webhook: Webhook, now: datetime) -> tuple[tuple[Epi
         Episode(
             source=source,
             fingerprint=key_of(a.fingerprint, a.labels),
-            starts_at=a.startsAt.astimezone(UTC),
+            starts_at=a.startsAt,
             labels=dict(a.labels),
             annotations=dict(a.annotations or {}),
             ends_at=_end(a, now),
@@ -211,10 +259,10 @@ def episode_of(event: GenericEvent, now: datetime) -> Episode:
     return Episode(
         source="event",
         fingerprint=key_of(event.id, labels),
-        starts_at=event.starts_at.astimezone(UTC),
+        starts_at=event.starts_at,
         labels=labels,
         annotations={"summary": event.message or event.title},
-        ends_at=event.ends_at.astimezone(UTC) if event.ends_at else None,
+        ends_at=event.ends_at,
         generator_url=event.url,
         first_seen=now,
         last_seen=now,
@@ -224,9 +272,9 @@ def episode_of(event: GenericEvent, now: datetime) -> Episode:
 def _end(alert: Alert, now: datetime) -> datetime | None:
     if alert.status == "firing":
         return None
-    if alert.endsAt is None or alert.endsAt.year <= 1:
+    if alert.endsAt is None or alert.endsAt < OLDEST:
         return now
-    return alert.endsAt.astimezone(UTC)
+    return alert.endsAt if alert.endsAt - now < AHEAD else now
 
 
 def key_of(given: str, labels: Mapping[str, str]) -> str:

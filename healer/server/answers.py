@@ -17,6 +17,7 @@ from healer.errors import BadInput
 from healer.links import DIGEST_CHARACTERS, KEY, MOST_CHARACTERS, Question, read_link
 from healer.model.incident import Incident
 from healer.model.intent import Intent, State
+from healer.server.alerts import storable
 from healer.server.approvals import Answer, decide
 from healer.server.deps import ServerDeps
 from healer.server.given import Deps, read_body
@@ -42,7 +43,7 @@ async def answered(token: Token, request: Request, deps: Deps) -> Response:
     asked = _asked(token, deps)
     form = parse_qs((await read_body(request, 16_384)).decode("utf-8", "replace"))
     given = {key: values[0].strip() for key, values in form.items()}
-    who = f"link:{given.get('by', '')[:100] or '?'}"
+    who = f"link:{storable(given.get('by', '')[:100]) or '?'}"
     try:
         said = _carry_out(asked, given.get("decision", ""), who, deps)
     except (Refusal, BadInput):

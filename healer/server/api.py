@@ -1,12 +1,13 @@
-"""The read-only report API. Every other verb is 405; the two writes live in other modules."""
+"""The read-only report API: incidents and all that is known of each.
+
+Every other verb is 405; the two writes live in other modules.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
@@ -14,13 +15,9 @@ from pydantic import BaseModel
 from healer.errors import BadInput
 from healer.model.incident import Phase, Severity
 from healer.server.alerts import Time
-from healer.server.deps import ServerDeps
 from healer.server.given import Deps, MayRead
 from healer.server.problems import Fault, Refusal, responses
-from healer.server.reading import incident_of, record_of, stats_since, waiting
-from healer.server.report import render_report_html, render_report_md
-from healer.server.security import report_headers
-from healer.server.stats import Stats
+from healer.server.reading import incident_of, record_of
 from healer.server.views import (
     ActionView,
     Evidence,
@@ -40,7 +37,6 @@ from healer.wording import LANGUAGES
 
 router = APIRouter(prefix="/api/v1", tags=["report"], dependencies=[MayRead])
 _ONE = responses(401, 403, 404, 422, 503)
-_MANY = responses(401, 403, 422, 503)
 
 _LINKS = {
     each.removeprefix("get_"): {
@@ -100,46 +96,6 @@ class Actions(BaseModel):
 
 class SeriesList(BaseModel):
     items: list[SeriesView]
-
-
-class Message(BaseModel):
-    """One message to one channel, and what its provider said."""
-
-    channel: str
-    incident_id: str
-    about: str
-    result: str
-    code: str
-    detail: str
-    tries: int
-    created_at: str
-    updated_at: str
-
-
-class Messages(BaseModel):
-    items: list[Message]
-
-
-class AuditItem(BaseModel):
-    sequence: int
-    at: Moment
-    kind: str
-    actor: str
-    incident_id: str
-    intent_id: str
-    target: str
-    message: str
-    detail: dict[str, Any]
-
-
-class Audit(BaseModel):
-    items: list[AuditItem]
-    next_after: int | None
-    """`after` of the next slice; None at the end."""
-
-
-class StatsAnswer(Stats):
-    since: Moment
 
 
 class Language(StrEnum):
@@ -268,128 +224,6 @@ def series(incident_id: IncidentId, deps: Deps, response: Response) -> SeriesLis
     found = incident_of(deps.store, incident_id)
     response.headers["Cache-Control"] = "no-store"
     return SeriesList(items=[series_view(c) for c in deps.series(found.id)])
-
-
-@router.get(
-    "/incidents/{incident_id}/report.{form}",
-    responses=_ONE
-    | {200: {"content": {"text/markdown": {}, "text/html": {}, "application/json": {}}}},
-    response_class=Response,
-    operation_id="get_report",
-)
-def report(
-    incident_id: IncidentId,
-    form: Literal["md", "html", "json"],
-    deps: Deps,
-    lang: Language = Language.EN,
-) -> Response:
-    """The post-incident report, filled from the record; blanks are marked for people."""
-    record = record_of(deps.store, incident_id)
-    made = (record.incident, record.intents, record.audit)
-    charts = deps.series(incident_id)
-    zone = deps.notify.timezone
-    if form == "md":
-        text = render_report_md(*made, charts, language=lang.value, zone=zone)
-        return Response(text, media_type="text/markdown; charset=utf-8")
-    if form == "html":
-        page = render_report_html(*made, charts, language=lang.value, zone=zone)
-        return Response(page, media_type="text/html", headers=report_headers())
-    view = {
-        "incident": incident_view(record.incident, record.intents).model_dump(mode="json"),
-        "timeline": [
-            TimelineItem(
-                at=m.at, kind=m.kind, text=m.text, target=m.target, actor=m.actor
-            ).model_dump(mode="json")
-            for m in record.timeline(lang.value)
-        ],
-        "series": [series_view(c).model_dump(mode="json") for c in charts],
-    }
-    return _json(view)
-
-
-@router.get("/approvals", responses=_MANY, operation_id="list_approvals")
-def approvals(deps: Deps, response: Response) -> Actions:
-    """Plans that wait for a person's answer."""
-    response.headers["Cache-Control"] = "no-store"
-    return Actions(items=[action(i) for i in waiting(deps.store, deps.clock.now())])
-
-
-@router.get("/notifications", responses=_MANY, operation_id="list_notifications")
-def notifications(
-    deps: Deps,
-    response: Response,
-    incident_id: Annotated[str, Query(max_length=64)] = "",
-    limit: Limit = 50,
-) -> Messages:
-    """The delivery log, newest first, with each provider's own answer."""
-    response.headers["Cache-Control"] = "no-store"
-    rows = deps.store.deliveries(incident_id=incident_id, limit=limit)
-    return Messages(items=[_message(row) for row in rows])
-
-
-@router.get("/stats", responses=_MANY, operation_id="get_stats")
-def stats(deps: Deps, response: Response, since: Time | None = None) -> StatsAnswer:
-    """Recovery rate, time to detect and recover, wrong and missed actions, from the record.
-
-    Thirty days without `since`.
-    """
-    response.headers["Cache-Control"] = "no-store"
-    start = since or _month_before(deps)
-    return StatsAnswer(since=start, **stats_since(deps, start).model_dump())
-
-
-@router.get("/audit", responses=_MANY, operation_id="list_audit")
-def audit(
-    deps: Deps,
-    response: Response,
-    incident_id: Annotated[str, Query(max_length=64)] = "",
-    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
-    limit: Limit = 50,
-) -> Audit:
-    """The hash-chained record, oldest first."""
-    response.headers["Cache-Control"] = "no-store"
-    entries = deps.store.audit(incident_id=incident_id, after=after, limit=limit + 1)
-    items = [
-        AuditItem(
-            sequence=number,
-            at=entry.at,
-            kind=entry.kind,
-            actor=entry.actor,
-            incident_id=entry.incident_id,
-            intent_id=entry.intent_id,
-            target=entry.target,
-            message=entry.message,
-            detail=dict(entry.detail),
-        )
-        for number, entry in entries[:limit]
-    ]
-    return Audit(items=items, next_after=items[-1].sequence if len(entries) > limit else None)
-
-
-def _month_before(deps: ServerDeps) -> datetime:
-    return deps.clock.now() - timedelta(days=30)
-
-
-def _message(row: Any) -> Message:
-    return Message(
-        channel=row["channel"],
-        incident_id=row["incident_id"],
-        about=row["notice_key"].split("|")[1] if "|" in row["notice_key"] else row["notice_key"],
-        result=row["result"],
-        code=row["code"],
-        detail=row["detail"],
-        tries=row["tries"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
-
-
-def _json(view: Any) -> Response:
-    return Response(
-        json.dumps(view, ensure_ascii=False, separators=(",", ":")),
-        media_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
 
 
 def _tagged(request: Request, view: BaseModel) -> Response:

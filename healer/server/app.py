@@ -17,7 +17,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from healer import __version__
 from healer.errors import BadInput, Temporary
-from healer.server import answers, api, approvals, events, intake, knowledge, ops, pages
+from healer.server import (
+    answers,
+    api,
+    approvals,
+    events,
+    intake,
+    knowledge,
+    ledger,
+    ops,
+    pages,
+    reports,
+)
 from healer.server.alerts import GenericEvent, GrafanaWebhook, Webhook
 from healer.server.auth import Gate
 from healer.server.deps import ServerDeps
@@ -55,7 +66,8 @@ def create_app(deps: ServerDeps) -> FastAPI:
     app.state.receivers, app.state.pending, app.state.streams = set(), 0, 0
     app.state.stream_poll_s, app.state.stream_lasts_s = events.POLL_S, events.LASTS_S
     app.state.recent = RecentStats(timedelta(days=pages.STATS_DAYS))
-    for part in (intake, approvals, api, events, ops, pages, knowledge, answers):
+    parts = (intake, approvals, api, reports, ledger, events, ops, pages, knowledge, answers)
+    for part in parts:
         app.include_router(part.router)
     app.openapi = lambda: describe(app, _BODIES)  # type: ignore[method-assign]
 
@@ -88,6 +100,9 @@ class Headers:
             await self._app(scope, receive, send)
             return
         scope["healer_request_id"] = secrets.token_hex(8)
+        # No name holds a NUL, and PostgreSQL refuses even to look for one.
+        scope["path"] = scope["path"].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        scope["query_string"] = scope["query_string"].replace(b"%00", b"%EF%BF%BD")
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":

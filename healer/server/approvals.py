@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from healer.model.audit import AuditEntry
 from healer.model.intent import Intent
-from healer.server.alerts import parse
+from healer.server.alerts import clean_text, parse, storable
 from healer.server.deps import ServerDeps
 from healer.server.given import Approved, Deps
 from healer.server.openapi import request_body
@@ -28,9 +28,9 @@ class Answer(BaseModel):
     digest: Annotated[str, Field(min_length=64, max_length=64)]
     """Of the plan that was looked at, as /api/v1/approvals gives it."""
     decision: Literal["approve", "reject"]
-    by: Annotated[str, Field(min_length=1, max_length=120)]
+    by: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(storable)]
     """Who answers; kept in the audit."""
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    reason: Annotated[str, Field(max_length=1000), AfterValidator(clean_text)] = ""
 
 
 class Answered(BaseModel):

@@ -24,6 +24,8 @@ from healer.settings import ServerSettings
 
 COOKIE = "healer_session"
 SESSION = timedelta(hours=12)
+REPLAY = timedelta(minutes=5)
+"""How far Grafana's clock may be from ours."""
 SCOPES = ("read", "ingest", "approve")
 _GRANTS = {"read": ("read", "approve"), "ingest": ("ingest",), "approve": ("approve",)}
 """Scope wanted → scopes of tokens that have it: who may approve may also look."""
@@ -137,14 +139,19 @@ def presented(request: Request) -> bytes | None:
     return None
 
 
-def signed(body: bytes, secret_file: Path, signature: str, stamp: str) -> bool:
-    """Whether Grafana's HMAC over the body (or `stamp:body`) holds."""
+def signed(body: bytes, secret_file: Path, signature: str, stamp: str, now: datetime) -> bool:
+    """Whether Grafana's HMAC over the body holds; over `stamp:body` where it sends a stamp, which
+    has to be of these minutes: what was listened to once is not taken in again."""
     try:
         secret = secret_file.read_bytes().strip()
     except OSError:
         return False
     text = f"{stamp}:".encode() + body if stamp else body
     expected = hmac.new(secret, text, hashlib.sha256).hexdigest()
+    if stamp and not (stamp.isdecimal() and len(stamp) <= 12):
+        return False
+    if stamp and abs(now.timestamp() - int(stamp)) > REPLAY.total_seconds():
+        return False
     return bool(secret) and hmac.compare_digest(expected.encode(), signature.strip().encode())
 
 

@@ -46,6 +46,17 @@ class Health:
     """Another replica looks and acts; this one takes in alerts and shows what is known."""
 
 
+STALE_TICKS = 4
+"""Ticks that may be missed before nobody should rely on what is shown."""
+
+
+def is_stale(health: Health, now: datetime) -> bool:
+    """Whether it has stopped looking. Before the first tick it has not begun to."""
+    if health.last_tick_at is None:
+        return False
+    return now - health.last_tick_at > STALE_TICKS * health.tick_every
+
+
 def _no_charts(_incident_id: str) -> tuple[Chart, ...]:
     return ()
 
@@ -89,3 +100,5 @@ class ServerDeps:
     review: Callable[[bytes, str], str] | None = None
     """(token, scope) → `allowed`, `known` or `unknown`, for tokens that no file holds; it may take
     a while. None: files alone."""
+    pdf: Callable[[str], bytes] | None = None
+    """A self-contained HTML page printed as PDF; None where nothing can print."""

@@ -67,6 +67,7 @@ async def grafana(request: Request, raw: Ingested, deps: Deps) -> Receipt:
         secret,
         request.headers.get("x-grafana-alerting-signature", ""),
         request.headers.get("x-grafana-alerting-timestamp", ""),
+        deps.clock.now(),
     ):
         raise Refusal(401, "expected a valid X-Grafana-Alerting-Signature")
     webhook = await _parsed(raw, GrafanaWebhook)

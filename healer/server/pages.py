@@ -16,7 +16,7 @@ from healer.model.intent import State
 from healer.server.approvals import Answer, decide, intent_of
 from healer.server.auth import COOKIE, SESSION
 from healer.server.charts import Chart
-from healer.server.deps import Health, ServerDeps
+from healer.server.deps import ServerDeps, is_stale
 from healer.server.given import Deps, TheGate, read_body
 from healer.server.look import render, stylesheet
 from healer.server.problems import Refusal
@@ -25,8 +25,6 @@ from healer.wording import LANGUAGES
 
 LANGUAGE_COOKIE = "healer_language"
 STATS_DAYS = 7
-STALE_TICKS = 4
-"""A tick that late is said aloud."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -118,6 +116,7 @@ def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
         moments=record.timeline(language_of(request)),
         deliveries=record.deliveries,
         charts=charts,
+        prints=deps.pdf is not None,
         refresh=found.is_open,
     )
 
@@ -246,7 +245,7 @@ def page(
         deps.notify.timezone,
         now,
         health=health,
-        stale=_stale(health, deps),
+        stale=is_stale(health, now),
         version=__version__,
         path=request.url.path,
         other="en" if language == "zh" else "zh",
@@ -260,9 +259,3 @@ def page(
     if request.query_params.get("lang") in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, language, max_age=31_536_000, samesite="lax")
     return answer
-
-
-def _stale(health: Health, deps: ServerDeps) -> bool:
-    if health.last_tick_at is None:
-        return False
-    return deps.clock.now() - health.last_tick_at > STALE_TICKS * health.tick_every

@@ -66,18 +66,18 @@ def waiting(store: Store, now: datetime) -> tuple[Intent, ...]:
     )
 
 
-def stats_since(deps: ServerDeps, since: datetime) -> Stats:
+def stats_of_store(store: Store, since: datetime) -> Stats:
     """Over incidents opened since then, and the actions for them."""
     found: list[Incident] = []
     cursor: str | None = None
     while len(found) < MOST_INCIDENTS:
-        page = deps.store.incidents(since=since, limit=200, cursor=cursor)
+        page = store.incidents(since=since, limit=200, cursor=cursor)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:
             break
     ids = {i.id for i in found}
-    intents = [i for i in deps.store.intents(since=since) if i.plan.incident_id in ids]
+    intents = [i for i in store.intents(since=since) if i.plan.incident_id in ids]
     return stats_of(found, intents)
 
 
@@ -113,7 +113,7 @@ class RecentStats:
 
     def _work(self, deps: ServerDeps, now: datetime) -> None:
         try:
-            found = stats_since(deps, now - self.span)
+            found = stats_of_store(deps.store, now - self.span)
         except Temporary:
             return  # the page itself says that the store does not answer; the next one asks again
         with self._lock:

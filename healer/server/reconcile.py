@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import requests
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from healer.errors import Temporary
 from healer.ports import Clock, Episode, Store
-from healer.server.alerts import OWN, Labels, Text, Time, key_of
+from healer.server.alerts import OWN, Beginning, Labels, Text, key_of
 from healer.settings import ServerSettings
 
 RECEIVERS = "alertmanager.receivers"
@@ -46,7 +46,7 @@ class Listed(BaseModel):
 
     labels: Labels
     annotations: Labels = {}
-    startsAt: Time  # noqa: N815  the sender's spelling
+    startsAt: Beginning  # noqa: N815  the sender's spelling
     fingerprint: Text = ""
     generatorURL: Text = ""  # noqa: N815
     status: Status = Status()
@@ -88,7 +88,7 @@ class Reconciler:
         self, firing: list[Episode], listed: list[Listed], now: datetime
     ) -> Iterator[Episode]:
         """Those that Alertmanager has not known for a while."""
-        known = {(_fingerprint(a), a.startsAt.astimezone(UTC)) for a in listed}
+        known = {(_fingerprint(a), a.startsAt) for a in listed}
         ours = {_place(e): e for e in firing if e.source == SOURCE}
         self._missing = {
             place: self._missing.get(place, now) for place in ours if place not in known
@@ -104,7 +104,7 @@ class Reconciler:
         receivers = set((self._store.get(RECEIVERS) or "").splitlines())
         known = {_place(e) for e in firing if e.source == SOURCE}
         for alert in listed:
-            place = (_fingerprint(alert), alert.startsAt.astimezone(UTC))
+            place = (_fingerprint(alert), alert.startsAt)
             routed = any(r.name in receivers for r in alert.receivers)
             own = alert.labels.get("source") == OWN
             if place in known or not routed or own or alert.status.state != "active":

@@ -204,7 +204,8 @@ def alert_events(episodes: Iterable[Episode], places: Places) -> tuple[Event, ..
         Event(
             "alert",
             of_alert(each.labels, places),
-            each.starts_at,
+            # Nothing began after it was heard of, whatever the sender's clock says.
+            min(each.starts_at, each.first_seen or each.starts_at),
             each.annotations.get("summary") or each.annotations.get("description", ""),
             {
                 "alertname": each.labels.get("alertname", ""),
@@ -229,9 +230,13 @@ def with_gpus(
     just what one asks when it is gone.
     """
     places = places or Places.of(topology)
-    entities = dict(topology.entities)
-    edges = set(topology.edges)
-    placed = {a for a, b in edges if a.kind is Kind.GPU and b.kind is Kind.NODE}
+    entities: dict[Target, Entity] = {}
+    edges: set[tuple[Target, Target]] = set()
+    placed = {
+        gpu.target
+        for gpu in topology.of(Kind.GPU)
+        if any(above.kind is Kind.NODE for above in topology.above(gpu.target))
+    }
     holders: dict[Target, list[tuple[float, Target | None]]] = defaultdict(list)
     for frame in frames:
         if frame.signal.scope is not Kind.GPU or not frame.labels:
@@ -240,7 +245,8 @@ def with_gpus(
         for gpu, labels, seen in zip(frame.targets, frame.labels, frame.last_seen(), strict=True):
             if gpu not in placed:
                 node = locate(Kind.NODE, labels, places)
-                entities[gpu] = _gpu_entity(entities.get(gpu), gpu, labels, node)
+                known = entities.get(gpu) or topology.get(gpu)
+                entities[gpu] = _gpu_entity(known, gpu, labels, node)
                 if node is not None:
                     edges.add((gpu, node))
                     placed.add(gpu)
@@ -249,7 +255,7 @@ def with_gpus(
     for gpu, rows in holders.items():
         newest = max(seen for seen, _ in rows)
         edges |= {(pod, gpu) for seen, pod in rows if seen >= newest and pod is not None}
-    return replace(topology, entities=entities, edges=frozenset(edges))
+    return topology.grown(entities, edges)
 
 
 def with_models(topology: Topology, frames: Iterable[Frame]) -> Topology:
@@ -257,8 +263,8 @@ def with_models(topology: Topology, frames: Iterable[Frame]) -> Topology:
 
     What a gateway tells of a model then concerns the pods behind it.
     """
-    entities = dict(topology.entities)
-    edges = set(topology.edges)
+    entities: dict[Target, Entity] = {}
+    edges: set[tuple[Target, Target]] = set()
     for frame in frames:
         if frame.signal.scope is not Kind.POD or "model_name" not in frame.signal.keep:
             continue
@@ -267,10 +273,10 @@ def with_models(topology: Topology, frames: Iterable[Frame]) -> Topology:
             if not name or topology.get(pod) is None:
                 continue
             model = Target(Kind.MODEL, name)
-            entities.setdefault(model, Entity(model))
+            entities.setdefault(model, topology.get(model) or Entity(model))
             servers = topology.related(pod, Kind.WORKLOAD) or (pod,)
             edges |= {(server, model) for server in servers}
-    return replace(topology, entities=entities, edges=frozenset(edges))
+    return topology.grown(entities, edges)
 
 
 def _holder(labels: Mapping[str, str], places: Places) -> Target | None:

@@ -22,7 +22,7 @@ def bench():
 def test_a_healthy_fleet_costs_about_its_budget_of_pages(bench):
     series, days, budget = 36, 1.0, 0.5
     whole = bench.fleet(series, bench.LEARN_DAYS + days, seed=4)
-    pages = bench.pages_of(whole, budget, days)
+    [pages] = bench.pages_of(whole, [budget], days)
     expected = budget * series * days
     assert 0.25 * expected <= pages <= 1.75 * expected, (
         "18 expected; four sigma of Poisson either way"

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors._stuck import stuck
 from detectors.replay import Replay
 
 DAY = 86_400.0
@@ -78,6 +79,47 @@ def test_a_constant_series_is_silent_until_it_moves():
     assert len(pages(times, values)) == 0
     values[1500:1510] = 9.0
     assert 1500 in pages(times, values) or 1501 in pages(times, values)
+
+
+def test_a_value_that_froze_is_found_though_it_is_an_ordinary_value():
+    times, values = table(days=1, step=60.0)
+    values[900:940] = values[900]
+    found = pages(times, values)
+    assert len(found)
+    assert 909 <= found[0] <= 912  # ten minutes
+    assert found[-1] < 940
+    assert len(pages(times, values, "act")) == 0
+
+
+def test_one_frozen_column_of_many_is_not_told_and_a_frozen_exporter_is():
+    times, values = table(days=1, step=60.0, columns=16)
+    values[900:940, 0] = values[900, 0]
+    assert len(pages(times, values)) == 0
+    values[900:940, :4] = values[900, :4]
+    assert 909 <= pages(times, values)[0] <= 912
+
+
+def test_a_gauge_that_rests_or_moves_in_coarse_steps_is_not_frozen():
+    times, values = table(days=1, step=60.0)
+    coarse = np.round(values * 4)
+    assert len(pages(times, coarse)) == 0
+    idle = values.copy()
+    idle[900:1100] = 0.0
+    full = np.minimum(values, 1.2)
+    assert not len(frozen_rows(times, idle))
+    assert not len(frozen_rows(times, full))
+
+
+def frozen_rows(times, values):
+    return np.flatnonzero(stuck(values[:, 0], times[1] - times[0]) >= 0.5)
+
+
+def test_a_table_of_seconds_costs_no_more_than_one_of_minutes():
+    times, values = table(days=0.05, step=1.0)
+    assert len(times) > 4000
+    assert len(pages(times, values)) == 0
+    values[3000:3300] += 0.6
+    assert 3000 <= pages(times, values)[0] <= 3060
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])

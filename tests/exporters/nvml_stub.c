@@ -5,6 +5,8 @@
  *   driver TEXT, nvml TEXT    versions
  *   count_code CODE           what nvmlDeviceGetCount answers
  *   latency_us N              every call on a device takes that long
+ *   chaos N                   N of 1000 calls on a device answer NOT_SUPPORTED, TIMEOUT or UNKNOWN
+ *   fail FUNCTION CODE        that function answers CODE
  *   missing FUNCTION          that function answers FUNCTION_NOT_FOUND
  *   block FUNCTION            that function does not come back while the line stands
  *   gpu N KEY VALUE           a fact of the device; without it NOT_SUPPORTED is answered
@@ -12,6 +14,7 @@
  *   gpu N state CODE          every call on the device answers CODE (15 lost, 16 reset required)
  *   gpu N hidden 1            the device is no longer listed
  *   gpu N mig I UUID GI PROFILE USED_MIB FREE_MIB    one MIG instance
+ *   gpu N part_code CODE      what nvmlDeviceGetUUID of an instance answers
  *   gpu N process PID BYTES   one process; -1 bytes: not known
  * NVML_STUB_XIDS names a second file to which the tests append `GPU XID` lines: the events. An
  * event set tells those that came after it was made, each once.
@@ -28,7 +31,7 @@
 
 #define API __attribute__((visibility("default")))
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6,
-       TOO_SMALL = 7, TIMEOUT = 10, NO_FUNCTION = 13, LOST = 15 };
+       TOO_SMALL = 7, TIMEOUT = 10, NO_FUNCTION = 13, LOST = 15, UNKNOWN = 999 };
 enum { MAX_LINES = 4096, MAX_GPUS = 64, MAX_PARTS = 16 };
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -114,7 +117,12 @@ static int named(const char *key, const char *function) {
 
 static int enter(const char *function) {
     while (named("block", function)) usleep(2000);
-    return named("missing", function) ? NO_FUNCTION : opened ? OK : UNINITIALIZED;
+    if (named("missing", function)) return NO_FUNCTION;
+    char text[160], name[80];
+    int code;
+    for (int i = 0; look(-1, "fail", i, text); i++)
+        if (sscanf(text, "%79s %d", name, &code) == 2 && !strcmp(name, function)) return code;
+    return opened ? OK : UNINITIALIZED;
 }
 
 static int enter_device(const char *function, device d) {
@@ -124,6 +132,10 @@ static int enter_device(const char *function, device d) {
     long wait = number(-1, "latency_us", 0);
     if (wait) usleep(wait);
     if (number(d->gpu, "hidden", 0)) return LOST;
+    static u32 dice = 1;
+    static const int answers[] = {NOT_SUPPORTED, TIMEOUT, UNKNOWN};
+    dice = dice * 1664525u + 1013904223u;
+    if ((dice >> 8) % 1000 < (u32)number(-1, "chaos", 0)) return answers[(dice >> 20) % 3];
     return (int)number(d->gpu, "state", OK);
 }
 #define ENTER(d) do { int code_ = enter_device(__func__, d); if (code_) return code_; } while (0)
@@ -236,7 +248,8 @@ API int nvmlDeviceGetUUID(device d, char *out, u32 size) {
     ENTER(d);
     if (d->part < 0) return text_of(d, "uuid", out, size);
     char id[96];
-    int code = part(d, id, 0, 0, 0, 0);
+    int code = (int)number(d->gpu, "part_code", OK);
+    if (!code) code = part(d, id, 0, 0, 0, 0);
     if (!code) snprintf(out, size, "%s", id);
     return code == NOT_FOUND ? INVALID : code;
 }
@@ -269,6 +282,27 @@ U32(nvmlDeviceGetCurrPcieLinkGeneration, "pcie_gen")
 U32(nvmlDeviceGetMaxPcieLinkGeneration, "pcie_gen_max")
 U32(nvmlDeviceGetCurrPcieLinkWidth, "pcie_width")
 U32(nvmlDeviceGetMaxPcieLinkWidth, "pcie_width_max")
+U32(nvmlDeviceGetPowerManagementLimit, "power_cap_mw")
+U32(nvmlDeviceGetPerformanceState, "pstate")
+U32(nvmlDeviceGetPersistenceMode, "persistence")
+API int nvmlDeviceGetEccMode(device d, u32 *now, u32 *pending) {
+    ENTER(d);
+    int code = u32_of(d, "ecc_mode", now);
+    *pending = *now;
+    return code;
+}
+API int nvmlDeviceGetTemperatureThreshold(device d, int kind, u32 *out) {
+    ENTER(d);
+    return u32_of(d, kind == 0 ? "shutdown_temp" : kind == 1 ? "slowdown_temp" : "other_temp", out);
+}
+typedef struct { u64 total, free, used; } bar1;
+API int nvmlDeviceGetBAR1MemoryInfo(device d, bar1 *out) {
+    ENTER(d);
+    int code = value_of(d, "bar1_total_mib", &out->total);
+    if (code || (code = value_of(d, "bar1_used_mib", &out->used))) return code;
+    out->total <<= 20; out->used <<= 20; out->free = out->total - out->used;
+    return OK;
+}
 
 API int nvmlDeviceGetClockInfo(device d, int kind, u32 *out) {
     ENTER(d);
@@ -347,6 +381,13 @@ API int nvmlDeviceGetMemoryErrorCounter(device d, int kind, int counter, int pla
 typedef struct { u32 version; u64 counts[11]; u32 exceeded; } sram_v1;
 SIZE(sram_v1, 104);
 API int nvmlDeviceGetSramEccErrorStatus(device d, sram_v1 *out) { ENTER(d); return u32_of(d, "sram_exceeded", &out->exceeded); }
+typedef struct { u32 version, channel, tpc; } repairs;
+SIZE(repairs, 12);
+API int nvmlDeviceGetRepairStatus(device d, repairs *out) {
+    ENTER(d);
+    int code = u32_of(d, "repair_channel", &out->channel);
+    return code ? code : u32_of(d, "repair_tpc", &out->tpc);
+}
 typedef struct { u32 version; unsigned char cluster[16]; int status; u32 clique, state, mask; } fabric_v2;
 SIZE(fabric_v2, 36);
 API int nvmlDeviceGetGpuFabricInfoV(device d, fabric_v2 *out) {
@@ -404,9 +445,9 @@ API int nvmlDeviceGetNvLinkErrorCounter(device d, u32 link, int counter, u64 *ou
 API int nvmlDeviceGetMigMode(device d, u32 *now, u32 *pending) {
     ENTER(d);
     if (d->part >= 0) return NOT_SUPPORTED;
-    if (u32_of(d, "mig_mode", now)) return NOT_SUPPORTED;
+    int code = u32_of(d, "mig_mode", now);
     *pending = *now;
-    return OK;
+    return code;
 }
 API int nvmlDeviceGetMaxMigDeviceCount(device d, u32 *out) { ENTER(d); *out = MAX_PARTS; return OK; }
 API int nvmlDeviceGetMigDeviceHandleByIndex(device d, u32 index, device *out) {
@@ -458,7 +499,7 @@ API int nvmlEventSetCreate(events *out) {
     }
     return OK;
 }
-API int nvmlEventSetFree(events set) { free(set); return OK; }
+API int nvmlEventSetFree(events set) { int code = enter(__func__); free(set); return code; }
 API int nvmlDeviceGetSupportedEventTypes(device d, u64 *out) { ENTER(d); return value_of(d, "events", out); }
 API int nvmlDeviceRegisterEvents(device d, u64 types, events set) {
     ENTER(d);

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
-from gpu_node import GpuNode, uuid_of
-from gpu_page import Page, read
-from servers import binary, need, run_prometheus
+from gpu_exporter import process, scrape, serving, until
+from gpu_node import GpuNode
+from gpu_page import read
+from servers import binary, need
 
 from exporters.describe import defaults, rewrite
 from exporters.exposition import Family, render
@@ -26,35 +22,6 @@ from exporters.table import DCGM_ONLY, OWN, load_table
 from healer.errors import BadInput
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it never became true"
-        time.sleep(0.02)
-
-
-@contextmanager
-def serving(tmp_path: Path, **options: object) -> Iterator[Exporter]:
-    """The exporter in this process on a free port, after its first sweep."""
-    given = {"pod_resources": tmp_path / "absent.sock", "kernel_log": None, "every_s": 0.1}
-    exporter = Exporter(ExporterOptions(port=0, **{**given, **options}))  # type: ignore[arg-type]
-    worker = threading.Thread(target=exporter.serve_forever, daemon=True)
-    worker.start()
-    try:
-        until(lambda: exporter.watch.seen().sweep is not None)
-        yield exporter
-    finally:
-        exporter.http.shutdown()
-        worker.join(10)
-
-
-def scrape(exporter: Exporter) -> Page:
-    answer = requests.get(f"{exporter.url}/metrics", timeout=5)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return read(answer.text)
 
 
 def test_every_default_counter_that_nvml_can_give_has_the_name_and_type_of_dcgm_exporter(
@@ -109,43 +76,6 @@ def test_promtool_finds_no_error_in_a_full_page(node: GpuNode, tmp_path: Path) -
     ]
     # The driver counts in nanoseconds, and so do the fields of DCGM beside it.
     assert [line for line in advice if 'instead of "nanoseconds"' not in line] == []
-
-
-@pytest.mark.server
-def test_prometheus_scrapes_the_page_with_all_names_and_labels_intact(
-    node: GpuNode, tmp_path: Path
-) -> None:
-    need("prometheus")
-    node.with_gpus(1).set(0, process=["4321 1000000"])
-    with serving(tmp_path) as exporter:
-        own = scrape(exporter)
-        target = exporter.url.removeprefix("http://")
-        config = {
-            "scrape_configs": [
-                {
-                    "job_name": "gpu",
-                    "scrape_interval": "1s",
-                    "static_configs": [{"targets": [target]}],
-                }
-            ]
-        }
-        with run_prometheus(config) as prometheus:
-
-            def scraped() -> list[dict[str, dict[str, str]]]:
-                answer = requests.get(
-                    f"{prometheus}/api/v1/query", params={"query": '{job="gpu"}'}, timeout=5
-                )
-                return list(answer.json()["data"]["result"])
-
-            until(lambda: any(r["metric"]["__name__"] == "up" for r in scraped()), 30)
-            until(lambda: len(scraped()) > len(own.samples))
-            found = scraped()
-    names = {row["metric"]["__name__"] for row in found}
-    assert own.samples.keys() <= names
-    temperature = next(r for r in found if r["metric"]["__name__"] == "DCGM_FI_DEV_GPU_TEMP")
-    assert temperature["metric"]["UUID"] == uuid_of(0)
-    assert temperature["metric"]["Hostname"]
-    assert float(temperature["value"][1]) == 41
 
 
 def test_a_blocked_driver_does_not_block_the_endpoint(node: GpuNode, tmp_path: Path) -> None:
@@ -203,7 +133,7 @@ def test_the_command_finds_the_library_by_its_path_and_serves(
     node: GpuNode, tmp_path: Path
 ) -> None:
     node.with_gpus(2)
-    with command(tmp_path, node.environment, "--every", "0.2") as url:
+    with process(tmp_path, node.environment, "--every", "0.2") as (url, _):
         until(lambda: "DCGM_FI_DEV_GPU_TEMP" in read(requests.get(url, timeout=5).text))
         page = read(requests.get(url, timeout=5).text)
         assert page.value("healer_gpu_present") == 2
@@ -211,36 +141,13 @@ def test_the_command_finds_the_library_by_its_path_and_serves(
 
 
 def test_the_command_without_any_driver_says_no_driver(tmp_path: Path) -> None:
-    with command(tmp_path, {"LD_LIBRARY_PATH": str(tmp_path)}) as url:
+    with process(tmp_path, {"LD_LIBRARY_PATH": str(tmp_path)}) as (url, _):
         until(lambda: "healer_gpu_driver_state" in read(requests.get(url, timeout=5).text))
         page = read(requests.get(url, timeout=5).text)
     if page.value("healer_gpu_driver_state", state="ok"):
         pytest.skip("this machine has a driver")
     assert page.value("healer_gpu_driver_state", state="no_driver") == 1
     assert page.value("healer_gpu_present") == 0
-
-
-@contextmanager
-def command(tmp_path: Path, environment: dict[str, str], *arguments: str) -> Iterator[str]:
-    """`healer exporter` as a process: the address of its page."""
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-c", "from healer.cli import main; main()", "exporter"),
-            *("--port", "0", "--no-kernel-log"),
-            *("--pod-resources", str(tmp_path / "absent.sock")),
-            *arguments,
-        ],
-        env={**os.environ, "NODE_NAME": "node-7", **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stderr is not None
-            line = process.stderr.readline()
-            assert "http://" in line, line + process.stderr.read()
-            yield "http://" + line.split("http://")[1].strip()
-        finally:
-            process.terminate()
 
 
 def test_every_metric_that_our_signals_ask_for_is_on_the_page() -> None:

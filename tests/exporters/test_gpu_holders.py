@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from gpu_node import GpuNode, uuid_of
 from gpu_page import page_of
+from kubelet_stub import Reply, claim, device, field, kubelet, pod
 
-from exporters.cgroups import pod_uid
+from exporters.cgroups import command, pod_uid
 from exporters.kubelet import Kubelet
 from exporters.nvml import Nvml
 from exporters.pods import Allotted, Holder, ask_kubelet, parse_list
@@ -24,61 +21,6 @@ from healer.errors import Temporary
 
 LLAMA = Holder("serving", "llama-8b-0", "engine")
 QWEN = Holder("serving", "qwen-7b-0", "engine")
-Reply = Callable[[bytes, grpc.ServicerContext], bytes]
-
-
-def field(number: int, value: bytes | str) -> bytes:
-    """A length-delimited protobuf field."""
-    body = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(body)) + body
-
-
-def varint(value: int) -> bytes:
-    out = b""
-    while value > 0x7F:
-        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
-    return out + bytes([value])
-
-
-def device(resource: str, *ids: str) -> bytes:
-    topology = field(3, field(1, b"\x08\x01"))
-    return field(2, field(1, resource) + b"".join(field(2, i) for i in ids) + topology)
-
-
-def claim(device_name: str) -> bytes:
-    resource = field(2, "gpu.nvidia.com") + field(3, "node-1") + field(4, device_name)
-    return field(5, field(2, "claim") + field(3, "serving") + field(4, resource))
-
-
-def pod(holder: Holder, *parts: bytes) -> bytes:
-    container = field(1, holder.container) + b"\x18\x05" + b"".join(parts)
-    return field(1, field(1, holder.pod) + field(2, holder.namespace) + field(3, container))
-
-
-@contextmanager
-def kubelet(listed: bytes | Reply, allocatable: bytes | Reply | None = None) -> Iterator[Path]:
-    """A socket that answers so; without `allocatable` that call is not implemented."""
-    replies = {"List": listed, "GetAllocatableResources": allocatable}
-
-    class Service(grpc.GenericRpcHandler):
-        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-            package, _, method = details.method.rpartition("/")
-            reply = replies.get(method) if package == "/v1.PodResourcesLister" else None
-            if reply is None:
-                return None
-            answer = reply if callable(reply) else (lambda _request, _context: reply)
-            return grpc.unary_unary_rpc_method_handler(answer)
-
-    # A unix socket's path may be 107 bytes long, which pytest's folders are not.
-    with tempfile.TemporaryDirectory(prefix="kubelet-") as folder, ThreadPoolExecutor(2) as pool:
-        socket = Path(folder) / "kubelet.sock"
-        server = grpc.server(pool, handlers=[Service()])
-        server.add_insecure_port(f"unix:{socket}")
-        server.start()
-        try:
-            yield socket
-        finally:
-            server.stop(None).wait(5)
 
 
 def test_whole_gpus_mig_instances_claims_and_renamed_resources_are_found() -> None:
@@ -135,7 +77,7 @@ def dawdle(_request: bytes, _context: grpc.ServicerContext) -> bytes:
     [
         (refuse, "RESOURCE_EXHAUSTED"),
         (dawdle, "DEADLINE_EXCEEDED"),
-        (b"<html>no kubelet</html>", "kubelet pod-resources"),
+        (b"<html>no kubelet</html>", "wire type"),
         (pod(LLAMA, device("nvidia.com/gpu", uuid_of(0)))[:-9], "cut short"),
         (field(1, field(1, b"\xff\xfe") + field(3, b"")), "utf-8"),
     ],
@@ -231,6 +173,30 @@ def test_a_process_past_the_kubelet_gives_the_pods_uid(node: GpuNode) -> None:
     shown = page_of(swept(), uids={77: "0b1c2d3e-0000-1111-2222-333344445555"})
     ((labels, _),) = shown["DCGM_FI_DEV_GPU_UTIL"]
     assert labels["pod_uid"] == "0b1c2d3e-0000-1111-2222-333344445555"
+
+
+def test_the_memory_of_a_shared_gpu_is_told_by_process_and_pod(node: GpuNode) -> None:
+    node.with_gpus(1).set(0, process=["77 1024", "78 2048", "79 4096"])
+    shown = page_of(
+        swept(),
+        holders={uuid_of(0): (LLAMA, QWEN)},
+        uids={77: "aaaa", 78: "bbbb"},
+        commands={77: "VLLM::EngineCore"},
+    )
+    found = {ls["pid"]: (ls.get("pod_uid"), ls.get("command"), v)
+             for ls, v in shown["healer_gpu_process_memory_bytes"]}  # fmt: skip
+    assert found == {
+        "77": ("aaaa", "VLLM::EngineCore", 1024),
+        "78": ("bbbb", None, 2048),
+        "79": (None, None, 4096),
+    }
+
+
+def test_a_process_has_the_name_that_it_gave_itself(tmp_path: Path) -> None:
+    (tmp_path / "77").mkdir()
+    (tmp_path / "77" / "comm").write_bytes(b"VLLM::\xffWorker\n")
+    assert command(77, tmp_path) == "VLLM::\N{REPLACEMENT CHARACTER}Worker"
+    assert not command(78, tmp_path)
 
 
 @pytest.mark.parametrize(

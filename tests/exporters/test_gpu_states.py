@@ -6,14 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from gpu_node import GpuNode, uuid_of
 from gpu_page import page_of
 
+from exporters import bus
 from exporters.device import Fault, Sweep
+from exporters.journal import Journal
 from exporters.nvml import Nvml
 from exporters.pods import Holder
 from exporters.watch import Watch
+from healer import __version__
 
 GPU0, GPU1 = {"UUID": uuid_of(0)}, {"UUID": uuid_of(1)}
 TEMP = "DCGM_FI_DEV_GPU_TEMP"
@@ -234,3 +238,81 @@ def test_a_mig_reconfiguration_replaces_the_instances(node: GpuNode) -> None:
     watch.sweep_once()
     ((labels, used),) = page_of(watch)["DCGM_FI_DEV_FB_USED"]
     assert (labels["GPU_I_PROFILE"], used) == ("7g.80gb", 60000)
+
+
+def test_a_gpu_that_only_the_bus_still_knows_is_missing_and_named(node: GpuNode) -> None:
+    """It was lost before the exporter came, and the kubelet counts healthy ones only."""
+    node.with_gpus(2)
+    on_bus = frozenset({"0000:18:00", "0000:19:00", "0000:9b:00"})
+    shown = page_of(swept(), allocatable=frozenset({uuid_of(0), uuid_of(1)}), on_bus=on_bus)
+    assert (shown.value("healer_gpu_present"), shown.value("healer_gpu_expected")) == (2, 3)
+    assert [labels["pci_bus_id"] for labels, _ in shown["healer_gpu_silent"]] == ["0000:9b:00"]
+
+
+def test_a_lost_gpu_that_is_listed_is_not_silent(node: GpuNode) -> None:
+    node.with_gpus(2)
+    watch = swept()
+    node.set(1, state=15)
+    watch.sweep_once()
+    shown = page_of(watch, on_bus=frozenset({"0000:18:00", "0000:19:00"}))
+    assert "healer_gpu_silent" not in shown
+    assert shown.value("healer_gpu_expected") == 2
+
+
+def test_the_bus_is_read_for_gpus_bound_to_the_driver_alone(tmp_path: Path) -> None:
+    classes = {"0000:9b:00.0": "0x030200", "0000:07:00.0": "0x068000", "0001:01:00.0": "0x030000"}
+    for name, kind in classes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "class").write_text(f"{kind}\n")
+    (tmp_path / "0000:9c:00.0").mkdir()  # unbound while it is looked at
+    (tmp_path / "uevent").write_text("")
+    assert bus.gpus(tmp_path) == {"0000:9b:00", "0001:01:00"}
+    assert bus.gpus(tmp_path / "absent") == frozenset()
+
+
+def test_each_change_is_one_line_in_the_log(node: GpuNode) -> None:
+    node.with_gpus(2)
+    lines: list[str] = []
+    watch = Watch(Nvml(), journal=Journal(lines.append))
+    for state in (None, None, 15, 15, None):
+        node.set(1, state=state)
+        watch.sweep_once()
+    node.say("init 18", "count_code 999")
+    watch.sweep_once()
+    watch.sweep_once()
+    assert [line.removeprefix("exporter: ").split(":")[0] for line in lines] == [
+        "driver ok, version 570.86.15\n",
+        f"{uuid_of(1)} at 00000000",
+        f"{uuid_of(1)} at 00000000",
+        "driver error",
+        f"{uuid_of(0)} at 00000000",
+        f"{uuid_of(1)} at 00000000",
+        "driver mismatch",
+    ]
+    assert lines[1].endswith("19:00.0 lost: GPU is lost\n")
+    assert lines[2].endswith("19:00.0 ok\n")
+
+
+def test_a_sweep_tells_how_long_it_took_and_that_it_was(node: GpuNode) -> None:
+    node.with_gpus(1).say("latency_us 200")
+    watch = swept()
+    watch.sweep_once()
+    shown = page_of(watch)
+    assert shown.value("healer_gpu_sweeps_total") == 2
+    assert 0.001 < shown.value("healer_gpu_sweep_seconds") < 5
+    assert shown["healer_gpu_exporter_info"][0][0]["version"] == __version__
+
+
+def test_compute_instances_of_one_gpu_instance_are_one_series(node: GpuNode) -> None:
+    """They share its memory; told twice, the scrape would be refused."""
+    parts = ["0 MIG-aaaa 2 1c.3g.40gb 9000 30000", "1 MIG-bbbb 2 1c.3g.40gb 9000 30000"]
+    node.with_gpus(1).set(0, mig_mode=1, mig=parts)
+    one, two = Holder("a", "one", "main"), Holder("a", "two", "main")
+    shown = page_of(swept(), holders={"MIG-aaaa": (one,), "MIG-bbbb": (two,)})
+    ((labels, used),) = shown["DCGM_FI_DEV_FB_USED"]
+    assert (labels["GPU_I_PROFILE"], used) == ("3g.40gb", 9000)
+    assert "pod" not in labels
+    assert {ls["pod"] for ls, _ in shown["healer_gpu_holder"]} == {"one", "two"}
+    shown = page_of(swept(), holders={"MIG-aaaa": (one,), "MIG-bbbb": (one,)})
+    assert shown["DCGM_FI_DEV_FB_USED"][0][0]["pod"] == "one"
+    assert len(shown["healer_gpu_holder"]) == 1

@@ -14,7 +14,7 @@ import pytest
 from healer.guards import standard
 from healer.guards.approval import Approval
 from healer.guards.blast_radius import BlastRadius
-from healer.guards.breaker import Breaker
+from healer.guards.breaker import Breaker, open_breakers
 from healer.guards.capacity import Capacity
 from healer.guards.conflicts import Conflicts
 from healer.guards.cooldown import Cooldown
@@ -27,7 +27,7 @@ from healer.guards.mode import ModeGuard
 from healer.guards.rate import Rate
 from healer.guards.scope import Scope
 from healer.guards.storm import Storm
-from healer.model.actions import CordonNode, EvictPod, RollbackWorkload, ScaleWorkload
+from healer.model.actions import CordonNode, Escalate, EvictPod, RollbackWorkload, ScaleWorkload
 from healer.model.hypothesis import Side, Term
 from healer.model.intent import Intent, Receipt, State, Step
 from healer.model.plan import Plan, Risk
@@ -359,6 +359,13 @@ def test_what_was_never_sent_or_is_older_than_an_hour_costs_no_token() -> None:
     assert decision(Rate(settings), restart(), worlds.case(history=(unsent, old))) is ALLOW
 
 
+def test_a_call_for_a_person_costs_no_token() -> None:
+    settings = worlds.armed(max_per_hour={"cluster": 1})
+    call = builders.plan(remediation="escalate", actions=(Escalate(POD, "nobody knows"),))
+    called = sent(call, State.SUCCEEDED)
+    assert decision(Rate(settings), restart(), worlds.case(history=(called,))) is ALLOW
+
+
 def test_a_bucket_of_nothing_allows_nothing() -> None:
     assert decision(Rate(worlds.armed(max_per_hour={"cluster": 0})), restart()) is DEFER
 
@@ -495,6 +502,9 @@ def test_failures_in_a_row_open_the_breaker_until_its_reset() -> None:
     assert decision(Breaker(ARMED), restart(), case) is DENY
     assert decision(Breaker(ARMED), scale(), case) is ALLOW
     assert decision(Breaker(ARMED), restart(), later) is ALLOW
+    assert open_breakers(failures, ARMED, case.now) == ("restart_pod",)
+    assert open_breakers(failures, ARMED, later.now) == ()
+    assert open_breakers(failures[:1], ARMED, case.now) == ()
 
 
 def test_a_success_between_failures_keeps_the_breaker_closed() -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import healer
 from healer.adapters.settings_file import load_settings
+from healer.app import remediations
 from healer.cli.main import app
 from healer.settings import Mode
 
@@ -101,3 +102,17 @@ def test_tokens_are_mounted_where_the_settings_look(compose: dict[str, Any]) -> 
     token = webhook["http_config"]["authorization"]["credentials_file"]
     mounts = compose["services"]["alertmanager"]["volumes"]
     assert f"./secrets/ingest:{token}:ro" in mounts
+
+
+def test_the_acting_overlay_names_containers_and_asks_a_person_first() -> None:
+    overlay = yaml.safe_load((FOLDER / "acting.yaml").read_text())["services"]["healer"]
+    settings = load_settings(FOLDER / "healer.yaml", overlay["environment"])
+    assert settings.machine.containers == ("vllm",)
+    assert settings.remediation.mode is Mode.ENFORCE
+    assert set(settings.remediation.arm) == {"restart_pod"}
+    assert settings.remediation.arm["restart_pod"].approval
+    assert remediations(settings.remediation)["restart_pod"].single_replica  # type: ignore[attr-defined]
+    assert overlay["volumes"] == [
+        f"{settings.machine.docker_socket}:{settings.machine.docker_socket}"
+    ]
+    assert "DOCKER_GID" in overlay["group_add"][0]

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
-from healer.adapters.store import open_store
 from healer.cli.simulation import Simulation, lab_settings
 from healer.lab.lab import Lab
 from healer.lab.scenario import (
@@ -21,7 +14,6 @@ from healer.lab.scenario import (
     Scenario,
 )
 from healer.lab.scoring import changes
-from healer.lab.web import Request, Response, Server
 from healer.model.intent import State
 from healer.settings import Mode
 
@@ -85,74 +77,3 @@ def test_while_prometheus_is_down_nothing_is_done_and_the_loop_recovers_by_itsel
         story.lab.prometheus_api.outage = False
         story.run()
         assert [verb for _, verb, _ in changes(story.lab.write_log)] == ["evict"]
-
-
-def test_a_daemon_killed_between_deed_and_answer_does_nothing_twice(tmp_path: Path) -> None:
-    lab = Lab(scenario(HANG))
-    database = f"sqlite:///{tmp_path / 'healer.db'}"
-    victims: list[subprocess.Popen[str]] = []
-
-    def deadly(request: Request) -> Response:
-        """Evicts, and kills who asked for it before the answer is out."""
-        answer = lab.kubernetes(request)
-        if request.path.endswith("/eviction") and victims:
-            victim = victims.pop()
-            victim.kill()
-            victim.wait()
-        return answer
-
-    with Server(lab.prometheus) as prometheus, Server(deadly) as kubernetes:
-        urls = prometheus.url, kubernetes.url
-        with child(*urls, database) as (process, tick):
-            victims.append(process)
-            while not changes(lab.write_log):
-                lab.advance(lab.now + TICK)
-                assert lab.now < lab.scenario.start + timedelta(minutes=7), "nothing was done"
-                tick(lab.now.isoformat())
-        assert process.returncode == -signal.SIGKILL
-        store = open_store(database)
-        (intent,) = store.intents()
-        assert intent.state is State.EXECUTING
-        assert intent.steps[0].sent_at is not None
-        assert intent.steps[0].receipt is None
-        store.close()
-        with child(*urls, database) as (_, tick):
-            while lab.now < lab.scenario.start + lab.scenario.duration:
-                lab.advance(lab.now + TICK)
-                assert tick(lab.now.isoformat()) == "ok\n"
-    assert [verb for _, verb, _ in changes(lab.write_log)] == ["evict"]
-    store = open_store(database)
-    (intent,) = store.intents()
-    assert intent.state is State.SUCCEEDED
-    assert store.verify_audit()[1] == ""
-    incident = store.incident(intent.plan.incident_id)
-    assert incident is not None
-    assert incident.diagnosis is not None
-    store.close()
-
-
-@contextmanager
-def child(
-    prometheus: str, kubernetes: str, store: str
-) -> Iterator[tuple[subprocess.Popen[str], Callable[[str], str]]]:
-    """A Healer in a process of its own, and a way to make it tick; what it answers is returned."""
-    program = str(Path(__file__).with_name("crash_child.py"))
-    with subprocess.Popen(
-        [sys.executable, program, prometheus, kubernetes, store],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        sent, heard = process.stdin, process.stdout
-
-        def tick(moment: str) -> str:
-            sent.write(moment + "\n")
-            sent.flush()
-            return heard.readline()
-
-        try:
-            yield process, tick
-        finally:
-            process.kill()

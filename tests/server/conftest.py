@@ -121,3 +121,9 @@ def url(site: Site) -> Iterator[str]:
     server.should_exit = True
     thread.join(10)
     listener.close()
+
+
+@pytest.fixture(name="make_site")
+def _make_site() -> Any:
+    """For a site on another store than `site` has."""
+    return make_site

@@ -35,6 +35,7 @@ READS = (
     "approvals",
     "notifications",
     "stats",
+    "status",
     "audit",
 )
 EVIL = "<script>alert(1)</script> [x](javascript:1) **@all** \x00\u202e`|"

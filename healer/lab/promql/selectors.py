@@ -137,12 +137,13 @@ def _parts(found: Vector, times_ms: Ints, ends_ms: Ints, range_ms: int) -> Itera
 
 def solid(holes: Bools) -> Iterator[tuple[Ints, Ints]]:
     """Rows and columns without a hole in them: rows with the same holes go together."""
-    whole = np.flatnonzero(~holes.any(axis=1))
+    broken = holes.any(axis=1)
+    whole = np.flatnonzero(~broken)
     if len(whole):
         yield whole, np.arange(holes.shape[1])
     if len(whole) == len(holes):
         return
-    torn = np.flatnonzero(holes.any(axis=1))
+    torn = np.flatnonzero(broken)
     packed = np.packbits(holes[torn], axis=1)
     _, first, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     for group, row in enumerate(first):
