@@ -53,7 +53,9 @@ def channels(times: Floats, values: Floats, step_s: float) -> Floats:
     step = _less(step, np.maximum(job, np.r_[0.0, job[:-1]]))
     either = np.where(np.isfinite(season), season, short)
     lasting = np.where(
-        np.isfinite(season), _mean_of(either, HOUR_S / step_s), _mean_of(either, COLD_S / step_s)
+        np.isfinite(season),
+        _mean_of(either, HOUR_S / step_s),
+        _mean_of(short - _drift(values, hour), COLD_S / step_s),
     )
     day = max(24, round(DAY_S / step_s))
     week = values - _past_median(values, 7 * day, 24)
@@ -105,6 +107,14 @@ def _recent(values: Floats, rows: int) -> tuple[Floats, Floats]:
     """Against the median of the last `rows`, and against the last sample there was."""
     before = pd.Series(values).ffill().shift(1).to_numpy()
     return values - _past_median(values, rows, 3), values - before
+
+
+def _drift(values: Floats, hour: int) -> Floats:
+    """How far the last hour's median lags behind slow movement: half of what it moved in the
+    hour before. A first morning that nothing foretells is no anomaly."""
+    middle = _past_median(values, hour, 3)
+    drift: Floats = 0.5 * np.nan_to_num(middle - np.r_[np.full(hour, np.nan), middle[:-hour]])
+    return drift
 
 
 def _usual(errors: Floats, step_s: float) -> Floats:

@@ -40,6 +40,7 @@ FROZEN = 2.2
 """Score of a value that repeats as long as is strange, reached in proportion: found by itself,
 for each channel takes it for ordinary. Level page; never act, for idle may look the same."""
 FROZEN_MOST = 2.4
+TABLE_S = 2 * DAY_S
 SEED = 20_240_229
 
 
@@ -64,7 +65,8 @@ def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     """Several columns: how strange the worst eighth of them is, (T, C) → (T,).
 
     A column is as strange as it is both to its own past and to what the others say of it: what
-    all columns do together (a burst, the morning, a batch) is then no surprise.
+    all columns do together (a burst, the morning, a batch) is then no surprise. With two days of
+    record the worst eighth is also measured against its own record, and both count half.
     """
     if values.shape[1] == 1:
         return score_series(times, values[:, 0], told)
@@ -82,7 +84,11 @@ def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     ordered = np.sort(np.column_stack(scores), axis=1)[:, ::-1]
     share = _eighth(values.shape[1])
     present = np.asarray(np.isfinite(values).any(axis=1))
-    score = _remembered(ordered[:, : len(share)] @ share, present)
+    worst = (ordered[:, : len(share)] * share).sum(axis=1)
+    least = max(10 * LEAST, round(TABLE_S / step))
+    unusual = _calibrated(times, worst, step, floor=0.05, least=least)
+    score = np.where(np.isfinite(unusual), 0.5 * (worst + unusual), worst)
+    score = _remembered(score, present)
     still = np.sort(np.column_stack([stuck(column, step) for column in values.T]), axis=1)
     return np.maximum(score, _frozen(still[:, -len(share)]))
 

@@ -11,7 +11,7 @@ from exporters.exposition import Family
 from exporters.naming import Naming
 from exporters.pods import Allotted
 from exporters.readers import INSTANCE_READERS
-from exporters.table import Row
+from exporters.rows import Row
 from exporters.watch import Seen
 from healer import __version__
 

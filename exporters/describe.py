@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.collector import LAST_XID
-from exporters.table import DCGM_ONLY, Row, load_table
+from exporters.rows import DCGM_ONLY, Row
+from exporters.table import load_table
 from healer.errors import BadInput
 from healer.values import build, read_yaml
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,8 +39,14 @@ def render(families: Iterable[Family]) -> str:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    inner = ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items())
+    inner = ",".join([_pair(name, value) for name, value in labels.items()])
     return f"{{{inner}}}" if inner else ""
+
+
+@lru_cache(maxsize=2048)
+def _pair(name: str, value: str) -> str:
+    """Most series of a page have most labels in common, page after page."""
+    return f'{name}="{_escape(value)}"'
 
 
 def _escape(value: str) -> str:

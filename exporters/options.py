@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters import kernel_log, pods
-from exporters.table import SHIPPED
+from exporters.rows import SHIPPED
 
 
 @dataclass(frozen=True, slots=True)

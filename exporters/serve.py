@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from exporters import bus, dcgm, host, pods
+from exporters import bus, dcgm, pods
 from exporters.collector import Exposition
 from exporters.device import Driver
 from exporters.endpoint import Endpoint
@@ -17,7 +17,7 @@ from exporters.kubelet import Kubelet
 from exporters.nvml import Nvml
 from exporters.options import ExporterOptions
 from exporters.readers import READERS
-from exporters.table import load_table
+from exporters.rows import Row
 from exporters.watch import Watch
 from healer.errors import BadInput
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 class Exporter:
     """Everything wired; `serve_forever` blocks. Raises BadInput for what cannot be used."""
 
-    def __init__(self, options: ExporterOptions, driver: Driver | None = None) -> None:
-        rows = load_table(options.table)
+    def __init__(
+        self, options: ExporterOptions, rows: tuple[Row, ...], driver: Driver | None = None
+    ) -> None:
         readers = tuple(dict.fromkeys(row.read for row in rows if row.read in READERS))
         log = options.kernel_log
         nvidia = driver or Nvml(readers)
@@ -78,6 +79,9 @@ class Exporter:
     def families(self) -> list[Family]:
         found = list(self.exposition.collect())
         if self._with_host:
+            # Nor psutil, where a node exporter has told all that.
+            from exporters import host  # noqa: PLC0415
+
             found += host.collect(self._hostname)
         if self._push is not None:
             found += self._push.families(self._hostname)

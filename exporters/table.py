@@ -1,17 +1,16 @@
-"""The metric table: which metric is read by which reader, as data."""
+"""The metric table, as a person writes it."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.readers import READERS
+from exporters.rows import DCGM_ONLY, SHIPPED, Row
 from healer.errors import BadInput
 from healer.values import build, read_yaml
 
-SHIPPED = Path(__file__).parent / "metrics.yaml"
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 OWN = (
@@ -38,21 +37,6 @@ OWN = (
     "healer_gpu_dcgm_health",
 )
 """What is on every page beside the table: no row may take one of these names."""
-
-
-DCGM_ONLY = ("dcgm", "dcgm_nvswitch")
-"""What NVML cannot read: a field of DCGM with the metric's name, of a GPU or of an NVSwitch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    name: str
-    type: str
-    help: str
-    read: str
-    """Name of a reader, or one of DCGM_ONLY."""
-    extra: bool = False
-    """Not shown by dcgm-exporter as it is shipped."""
 
 
 def load_table(file: Path = SHIPPED) -> tuple[Row, ...]:

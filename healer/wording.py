@@ -55,6 +55,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "remediation.drain_node": ("Drain node", "排空节点"),
     "remediation.scale": ("Scale out", "扩容"),
     "remediation.rollback_model": ("Roll back model", "回滚模型版本"),
+    "remediation.delete_pod": ("Delete pod", "删除 Pod"),
+    "remediation.restart_workload": ("Restart workload", "滚动重启工作负载"),
+    "remediation.quarantine_pod": ("Quarantine pod", "隔离 Pod（保留现场）"),
     "remediation.escalate": ("Call a person", "转人工"),
     "verb.evict_pod": ("evict pod", "驱逐 Pod"),
     "verb.cordon_node": ("cordon node", "隔离节点"),
@@ -80,6 +83,43 @@ WORDS: dict[str, tuple[str, str]] = {
     "delivery.held": ("held back", "暂缓发送"),
     "delivery.called_off": ("not needed any more", "已无需发送"),
     # chat
+    "call.waits": ("Waits for your yes", "等你批准"),
+    "call.would": ("Would act", "建议处置"),
+    "call.acting": ("Acting", "处置中"),
+    "call.failed": ("Did not help", "处置未见效"),
+    "call.unclear": ("Outcome unknown", "处置结果未知"),
+    "chat.wanted": ("To do", "待办"),
+    "wanted.waits": (
+        "approve or reject by {until}; silence is a no",
+        "请在 {until} 之前批准或拒绝，逾期视为拒绝",
+    ),
+    "wanted.would": (
+        "nothing was changed; do it by hand, or arm it",
+        "未做任何改动，请人工处置或授权 Healer 执行",
+    ),
+    "wanted.acting": (
+        "nothing; Healer is checking that it helps",
+        "无需操作，Healer 正在验证效果",
+    ),
+    "wanted.failed": (
+        "nothing yet; Healer takes the next step, or calls a person",
+        "暂无需操作，Healer 将尝试下一步或转人工",
+    ),
+    "wanted.unclear": (
+        "look at once: whether it happened is not known, and it is not sent again",
+        "请立即核实：操作是否生效未知，且不会重发",
+    ),
+    "wanted.escalated": ("take over: Healer does nothing more here", "请接手，Healer 不再自动处置"),
+    "wanted.opened": (
+        "nothing yet; Healer is looking for the cause",
+        "暂无需操作，Healer 正在定位原因",
+    ),
+    "wanted.diagnosed": (
+        "have a look: nothing is being done about it so far",
+        "请查看：目前没有进行中的处置",
+    ),
+    "wanted.proposed": ("have a look", "请查看"),
+    "wanted.acted": ("have a look", "请查看"),
     "chat.decide": ("Approve or reject", "批准或拒绝"),
     "chat.take": ("I take it", "我来处理"),
     "chat.mute": ("Mute 1 h", "静默 1 小时"),

@@ -17,6 +17,7 @@ from gpu_page import Page, read
 
 from exporters.options import ExporterOptions
 from exporters.serve import Exporter
+from exporters.table import load_table
 
 
 def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -30,7 +31,8 @@ def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
 def serving(tmp_path: Path, **options: object) -> Iterator[Exporter]:
     """The exporter in this process on a free port, after its first sweep."""
     given = {"pod_resources": tmp_path / "absent.sock", "kernel_log": None, "every_s": 0.1}
-    exporter = Exporter(ExporterOptions(port=0, **{**given, **options}))  # type: ignore[arg-type]
+    made = ExporterOptions(port=0, **{**given, **options})  # type: ignore[arg-type]
+    exporter = Exporter(made, load_table(made.table))
     worker = threading.Thread(target=exporter.serve_forever, daemon=True)
     worker.start()
     try:

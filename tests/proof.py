@@ -86,6 +86,8 @@ TOLD: tuple[list[Op], ...] = (
         ("ticks", 3),
     ],
     [("break", "hang", 0), ("fate", "lost"), ("unreadable", 2), ("ticks", 6)],
+    [("break", "hang", 0), ("while", "serving/a", 2)],
+    [("break", "hang", 0), ("while", "n1", 2)],
     [("break", "ecc", 0), ("break", "ecc", 1), ("break", "ecc", 2), ("ticks", 4)],
     [
         *[("break", "surge", 1), ("fate", "forbidden"), ("ticks", 2), ("mend", 0), ("ticks", 6)],
@@ -98,7 +100,8 @@ TOLD: tuple[list[Op], ...] = (
     ],
 )
 """Stories that chance seldom tells: a busy hour, a no at the last moment, an answer lost twice,
-half of all nodes sick at once, one remediation that fails and fails, every rung that fails."""
+a rollout, a sibling's node that is down, half of all nodes sick at once, one remediation that
+fails and fails, every rung that fails."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import typer
 
 from exporters.kernel_log import KMSG
 from exporters.pods import SOCKET
-from exporters.table import SHIPPED
+from exporters.rows import SHIPPED
 from healer.errors import BadInput
 
 

@@ -79,7 +79,7 @@ def run_suite(
         Path | None, typer.Option("--json", help="Write all results here, each as it comes.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what the file of --json has, run the rest.")
+        bool, typer.Option("--resume", help="Keep all that the file of --json has, run the rest.")
     ] = False,
 ) -> None:
     """Run many scenarios, clean and perturbed, and say how good Healer is.
@@ -97,7 +97,7 @@ def run_suite(
             every = ", ".join(suite.VARIANTS)
             raise BadInput(f"expected one of {every}", path="--variant", value=name)
     jobs = suite.jobs([load_scenario(file) for file in files], variants)
-    results = _kept(json_file, {job.name for job in jobs}) if resume else []
+    results = _kept(json_file) if resume else []
     known = {result["job"] for result in results}
     jobs = [job for job in jobs if job.name not in known]
     console = err()
@@ -182,13 +182,13 @@ def simulate(scenario: Scenario, mode: Mode, *, verbose: bool = False) -> dict[s
         return score(scenario, cluster, observed)
 
 
-def _kept(file: Path | None, wanted: set[str]) -> list[dict[str, Any]]:
-    """Results of an earlier, broken off call; runs that crashed are run again."""
+def _kept(file: Path | None) -> list[dict[str, Any]]:
+    """Results of earlier calls, for a suite that is run in pieces; what crashed is run again."""
     if file is None or not file.is_file():
         return []
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return [r for r in kept if r["job"] in wanted and not r.get("crashed")]
+        return [r for r in kept if r["job"] and not r.get("crashed")]
     except (ValueError, TypeError, KeyError) as error:
         raise BadInput("expected results that `healer lab suite` wrote", file=file) from error
 

@@ -40,8 +40,9 @@ class Row:
     healed: bool | None
     """Of a run that calls for something: by the right action, clients served again."""
     unsafe: int
-    cited: bool
-    """The leading cause rests on evidence it cites that tells it from its rivals."""
+    cited: bool | None
+    """The leading cause rests on evidence it cites that tells it from its rivals. None where no
+    known cause leads: then there is nothing to cite."""
     confidence: float | None
     crashed: bool = False
 
@@ -56,7 +57,7 @@ def judge(result: Mapping[str, Any]) -> Row:
             left_alone=None,
             healed=None,
             unsafe=0,
-            cited=False,
+            cited=None,
             confidence=None,
             crashed=True,
         )
@@ -71,7 +72,7 @@ def judge(result: Mapping[str, Any]) -> Row:
         left_alone=_left_alone(result) if negative else None,
         healed=None if negative or not main else bool(main["healed"]),
         unsafe=len(result["unsafe"]),
-        cited=not silent and bool(main["cited"]),
+        cited=bool(main["cited"]) if leading and leading[0]["cause"] != "unknown" else None,
         confidence=leading[0]["confidence"] if leading else None,
     )
 
@@ -82,7 +83,7 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
     other = [row for row in rows if not row.job.endswith("/clean")]
     negative = [row for row in rows if row.left_alone is not None]
     positive = [row for row in rows if row.healed is not None]
-    hits = [row for row in rows if row.first and row.confidence is not None]
+    hits = [row for row in rows if row.first and row.cited is not None]
     sure = [row for row in rows if row.confidence is not None]
     return [
         _share("clean, right cause leads", (r.first for r in clean), floor=0.93),
@@ -90,7 +91,7 @@ def figures(rows: Sequence[Row]) -> list[Figure]:
         _share("perturbed, right cause leads", (r.first for r in other), floor=0.85),
         _share("negatives left alone", (bool(r.left_alone) for r in negative), floor=1.0),
         _share("healed by the right action", (bool(r.healed) for r in positive)),
-        _share("hits that cite what decides", (r.cited for r in hits), floor=0.9),
+        _share("hits that cite what decides", (bool(r.cited) for r in hits), floor=0.9),
         Figure("unsafe changes", sum(r.unsafe for r in rows), len(rows), ceiling=0.0),
         Figure("calibration error", calibration_error(sure), len(sure), ceiling=0.1),
         Figure("runs that crashed", sum(r.crashed for r in rows), len(rows), ceiling=0.0),

@@ -95,9 +95,9 @@ class MountedSession(requests.Session):
     ) -> requests.Response:
         after = str(url).partition("://")[2]
         target = "/" + after.partition("/")[2]
-        if params:
-            target += ("&" if "?" in target else "?") + urlencode(params)
         path, query = split(target)
+        # Encoded and decoded again, the pairs would be the same.
+        query = (*query, *((name, str(value)) for name, value in (params or {}).items()))
         given = {name.lower(): str(value) for name, value in (headers or {}).items()}
         body = data if data is None or isinstance(data, str | bytes) else urlencode(data)
         answer = self._handler(Request(str(method), path, query, given, _bytes(body)))

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from healer.errors import BadInput
 from healer.model.message import Delivery, DeliveryResult, Notice
+from healer.notifiers._headline import headline
 from healer.notifiers._markup import Markup, harmless
-from healer.notifiers._message import headline, lines
+from healer.notifiers._message import lines
 from healer.notifiers._template import fill
 from healer.ports import Notifier
 from healer.wording import LANGUAGES

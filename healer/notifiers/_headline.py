@@ -44,7 +44,7 @@ def headline(notice: Notice, language: str) -> str:
     incident, state = notice.incident, _state(notice)
     words = say(f"call.{state}", language) if state else _occasion(notice, language)
     severity = name("severity", notice.severity.value, language)
-    line = f"{SIGNS[notice.occasion]} {words} [{severity}] {_subject(notice, language)}"
+    line = f"{SIGNS[notice.occasion]} {words} [{severity}] {subject(notice, language)}"
     if state and notice.intents:
         line += f" → {name('remediation', notice.intents[-1].plan.remediation, language)}"
     if notice.occasion is Occasion.RESOLVED:
@@ -62,7 +62,8 @@ def wanted(notice: Notice, markup: Markup, language: str, zone: str) -> str:
     if key == "waits" and not until:
         key = "would"
     colon = "\uff1a" if language == "zh" else ": "
-    said = say(f"wanted.{key}", language, until=until) if key == "waits" else say(f"wanted.{key}", language)
+    filled = {"until": until} if key == "waits" else {}
+    said = say(f"wanted.{key}", language, **filled)
     return f"{markup.bold.format(say('chat.wanted', language))}{colon}{said}"
 
 
@@ -88,7 +89,8 @@ def cause_of(leader: Hypothesis, language: str) -> str:
     return harmless(title)
 
 
-def _subject(notice: Notice, language: str) -> str:
+def subject(notice: Notice, language: str) -> str:
+    """What is the matter, and where."""
     incident = notice.incident
     leader = leader_of(incident)
     meant = leader.target if leader else None

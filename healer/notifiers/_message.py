@@ -6,42 +6,30 @@ Most important first, since clients preview the first lines and byte limits cut 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from healer.model.hypothesis import Hypothesis
+from healer.model.hypothesis import Term
 from healer.model.incident import Incident, Severity
 from healer.model.intent import Intent, State
 from healer.model.message import Notice, Occasion
 from healer.model.verdict import Decision
+from healer.notifiers._headline import SIGNS, cause_of, leader_of, moment, wanted
 from healer.notifiers._markup import Markup, harmless
+from healer.notifiers._phrases import phrase
 from healer.wording import name, say, span
 
-SIGNS = {
-    Occasion.OPENED: "🔴",
-    Occasion.DIAGNOSED: "🔎",
-    Occasion.PROPOSED: "✋",
-    Occasion.ACTED: "🔧",
-    Occasion.RESOLVED: "✅",
-    Occasion.ESCALATED: "🚨",
-}
 MOST_TARGETS = 3
 MOST_SYMPTOMS = 4
 MOST_EVIDENCE = 4
 MOST_IN_DIGEST = 15
 
 
-def headline(notice: Notice, language: str) -> str:
-    """Plain text of one line: also what a phone shows before it is unlocked."""
-    words = name("occasion", notice.occasion.value, language)
-    severity = name("severity", notice.severity.value, language)
-    return f"{SIGNS[notice.occasion]} {words} [{severity}] {harmless(notice.incident.title, 120)}"
-
-
 def lines(notice: Notice, markup: Markup, language: str, zone: str) -> tuple[str, ...]:
     """The message without its headline and its link."""
     incident, place = notice.incident, ZoneInfo(zone)
-    found = [*_what(notice, markup, language, place)]
+    asked = wanted(notice, markup, language, zone)
+    found = [*([asked] if asked else []), *_what(notice, markup, language, place)]
     if notice.occasion is Occasion.RESOLVED:
         return tuple(found)
     found += _why(incident, markup, language)
@@ -130,14 +118,15 @@ def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Ite
         )
     end = incident.resolved_at or notice.at
     lasted = span(max(end - incident.started_at, timedelta(0)), language)
-    when = _at(incident.started_at, place)
+    when = moment(incident.started_at, place)
     if notice.occasion is Occasion.RESOLVED:
         yield _fact(
             "chat.lasted", f"{lasted} ({when} → {end.astimezone(place):%H:%M:%S})", markup, language
         )
         if incident.resolution:
-            yield _fact("chat.fixed_by", harmless(incident.resolution), markup, language)
-        leader = incident.diagnosis.leader if incident.diagnosis else None
+            fixed = _resolution(incident.resolution, language)
+            yield _fact("chat.fixed_by", harmless(fixed), markup, language)
+        leader = leader_of(incident)
         if leader is not None:
             yield _fact("chat.cause", cause_of(leader, language), markup, language)
         return
@@ -145,7 +134,8 @@ def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Ite
         "chat.since", f"{when} ({say('chat.for', language, span=lasted)})", markup, language
     )
     seen = [f.summary or f"{f.signal} {f.target}" for f in incident.findings]
-    symptoms = list(dict.fromkeys([*seen, *(e.message for e in incident.events if e.message)]))
+    heard = [e.message for e in incident.events if e.message]
+    symptoms = list(dict.fromkeys(phrase(each, language) for each in (*seen, *heard)))
     if symptoms:
         yield _fact("chat.symptoms", "", markup, language)
         yield from (markup.bullet.format(harmless(s)) for s in symptoms[:MOST_SYMPTOMS])
@@ -161,17 +151,46 @@ def _why(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
     percent = say("chat.confidence", language, percent=round(leader.confidence * 100))
     said = f"{markup.bold.format(cause_of(leader, language))} ({percent})"
     yield _fact("chat.cause", said, markup, language)
-    for term in sorted(leader.evidence_for, key=lambda t: -t.weight)[:MOST_EVIDENCE]:
-        yield markup.bullet.format(harmless(term.seen or term.asked))
-    against = sorted(leader.evidence_against, key=lambda t: t.weight)[:1]
-    for term in against:
-        # A bare "none" against a cause says nothing without what was asked.
-        said = f"{term.asked}: {term.seen}" if term.asked and term.seen else term.seen or term.asked
-        yield _fact("chat.but", harmless(said), markup, language)
+    weighed = sorted(leader.evidence_for, key=lambda t: -t.weight)
+    told = dict.fromkeys(phrase(t.seen or t.asked, language) for t in weighed if _was_seen(t))
+    for said in list(told)[:MOST_EVIDENCE]:
+        yield markup.bullet.format(harmless(said))
+    doubts = [t for t in sorted(leader.evidence_against, key=lambda t: t.weight) if _was_seen(t)]
+    for term in doubts[:1]:
+        yield _fact("chat.but", harmless(phrase(_against(term), language)), markup, language)
     if diagnosis.abstained:
-        yield _fact("chat.undecided", harmless(diagnosis.abstained), markup, language)
+        yield _fact(
+            "chat.undecided", harmless(phrase(diagnosis.abstained, language)), markup, language
+        )
     if diagnosis.would_decide:
-        yield _fact("chat.would_decide", harmless(diagnosis.would_decide), markup, language)
+        yield _fact(
+            "chat.would_decide",
+            harmless(phrase(diagnosis.would_decide, language)),
+            markup,
+            language,
+        )
+
+
+def _was_seen(term: Term) -> bool:
+    """Not what is believed beforehand, nor how much of the incident it would explain."""
+    return term.family not in ("prior", "coverage")
+
+
+def _against(term: Term) -> str:
+    """A bare "none" against a cause says nothing without what was asked; where the question is a
+    whole expression, the answer alone reads better."""
+    if not term.seen or not term.asked:
+        return term.seen or term.asked
+    is_expression = "(" in term.asked
+    return term.seen if is_expression else f"{term.asked}: {term.seen}"
+
+
+def _resolution(said: str, language: str) -> str:
+    remedy = said.removesuffix(" was effective")
+    if remedy == said:
+        return phrase(said, language)
+    state = name("effect", "effective", language)
+    return f"{name('remediation', remedy, language)}: {state}"
 
 
 def _done(
@@ -192,7 +211,10 @@ def _done(
     elif not before:
         yield _fact("chat.result", name("state", intent.state.value, language), markup, language)
         if intent.outcome is not None:
-            yield from (markup.bullet.format(harmless(r)) for r in intent.outcome.reasons[:3])
+            yield from (
+                markup.bullet.format(harmless(phrase(r, language)))
+                for r in intent.outcome.reasons[:3]
+            )
     held = [v for v in intent.verdicts if v.decision > Decision.OBSERVE]
     for verdict in held[:3]:
         said = name("decision", verdict.decision.name.lower(), language)
@@ -208,18 +230,9 @@ def _done(
             "chat.reject", markup.code.format(f"healer reject {intent.id}"), markup, language
         )
     if intent.state is State.PLANNED and intent.expires_at is not None:
-        yield _fact("chat.until", _at(intent.expires_at, place), markup, language)
+        yield _fact("chat.until", moment(intent.expires_at, place), markup, language)
 
 
 def _fact(key: str, value: str, markup: Markup, language: str) -> str:
     colon = "\uff1a" if language == "zh" else ": "
     return f"{markup.bold.format(say(key, language))}{colon}{value}".rstrip()
-
-
-def cause_of(leader: Hypothesis, language: str) -> str:
-    title = (leader.title_zh if language == "zh" else "") or leader.title or leader.cause
-    return harmless(title)
-
-
-def _at(moment: datetime, place: ZoneInfo) -> str:
-    return f"{moment.astimezone(place):%m-%d %H:%M:%S %z}"

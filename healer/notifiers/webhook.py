@@ -15,8 +15,8 @@ from typing import Any
 from healer.model.intent import Intent
 from healer.model.message import Delivery, DeliveryResult, Notice
 from healer.notifiers._chat import Chat, compact, secret_parts
+from healer.notifiers._headline import headline
 from healer.notifiers._markup import plain
-from healer.notifiers._message import headline
 from healer.ports import PostRequest
 
 MOST_ITEMS = 50

@@ -16,17 +16,9 @@ from healer.errors import BadInput
 from healer.model.message import Delivery, DeliveryResult, Notice, Occasion
 from healer.notifiers._chat import Chat, Class, classify, compact, secret_parts
 from healer.notifiers._fit import fit
+from healer.notifiers._headline import SIGNS, cause_of, subject
 from healer.notifiers._markup import TEXT, WECOM, WECOM_V2, Markup, plain
-from healer.notifiers._message import (
-    SIGNS,
-    cause_of,
-    digest_headline,
-    digest_lines,
-    digest_rest,
-    doors,
-    link,
-    waits,
-)
+from healer.notifiers._message import digest_headline, digest_lines, digest_rest, doors, link, waits
 from healer.ports import PostRequest
 from healer.wording import name, say
 
@@ -121,7 +113,7 @@ class WeCom(Chat):
         if until := notice.intents[-1].expires_at:
             facts.append(("chat.until", f"{until.astimezone(ZoneInfo(self.zone)):%m-%d %H:%M %z}"))
         opened = doors(notice, self.language)
-        occasion = name("occasion", notice.occasion.value, self.language)
+        called = say("call.waits", self.language)
         severity = name("severity", notice.severity.value, self.language)
         return compact(
             {
@@ -130,8 +122,8 @@ class WeCom(Chat):
                     "card_type": "text_notice",
                     "source": {"desc": f"Healer · {severity}", "desc_color": 2},
                     "main_title": {
-                        "title": plain(f"{SIGNS[notice.occasion]} {occasion}", most["title"]),
-                        "desc": plain(incident.title, most["desc"]),
+                        "title": plain(f"{SIGNS[notice.occasion]} {called}", most["title"]),
+                        "desc": plain(subject(notice, self.language), most["desc"]),
                     },
                     "sub_title_text": plain(plan.summary, most["sub"]),
                     "horizontal_content_list": [

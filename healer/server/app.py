@@ -33,6 +33,7 @@ from healer.server.alerts import GenericEvent, GrafanaWebhook, Webhook
 from healer.server.auth import Gate
 from healer.server.deps import ServerDeps
 from healer.server.inlet import Inlet
+from healer.server.look import warm
 from healer.server.openapi import describe
 from healer.server.problems import Fault, Refusal, document, expectation, short
 from healer.server.reading import RecentStats
@@ -61,6 +62,7 @@ def create_app(deps: ServerDeps) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    warm()
     app.state.deps, app.state.gate = deps, Gate(deps.settings, deps.review)
     app.state.inlet = Inlet(deps.store)
     app.state.receivers, app.state.pending, app.state.streams = set(), 0, 0

@@ -44,6 +44,12 @@ def _environment() -> Environment:
     return made
 
 
+def warm() -> None:
+    """Compiles every template: the first reader should not wait for that."""
+    for name_ in _environment().list_templates():
+        _environment().get_template(name_)
+
+
 _SPECIAL = re.compile(r"([\\`*_\[\]|#~!])")
 
 

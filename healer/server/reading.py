@@ -90,7 +90,7 @@ class RecentStats:
     """
 
     span: timedelta
-    wait_s: float = 0.1
+    wait_s: float = 0.05
     """How long the very first reader waits for them: mostly that is enough."""
     _stats: Stats | None = None
     _at: datetime | None = None

@@ -20,6 +20,7 @@ from healer.model.snapshot import Snapshot
 from healer.ports import Remediation
 from healer.settings import RemediationSettings
 from healer.stages.act import is_unanswered
+from healer.stages.apart import concerning
 
 INNOCENT = ("no_fault", "telemetry_fault")
 """Causes that call for nothing."""
@@ -32,6 +33,9 @@ LOOK_FIRST = "what became of an action is not known; look before anything else i
 
 MOST_HELD = 3
 """Plans of one kind that the guards may hold back before no other is made."""
+
+MOST_REPAIRS = 3
+"""Of independent things in one incident; what goes on failing after that is no coincidence."""
 
 REST_AFTER_SUCCESS = timedelta(minutes=30)
 """A repair that worked is given that long before its incident climbs another rung."""
@@ -56,6 +60,9 @@ def plan(
         return None
     if snapshot.now - (diagnosis.leading_since or diagnosis.at) < settings.settle_for:
         return None
+    done = len([i for i in mine if i.executed_at and i.plan.remediation != "escalate"])
+    if done < MOST_REPAIRS:
+        mine = list(concerning(leader, mine, snapshot.topology))
     asker = _Asker(incident, leader, snapshot, remediations, settings, tuple(mine))
     healed = [i for i in mine if i.state is State.SUCCEEDED and i.plan.remediation != "escalate"]
     if healed and snapshot.now - healed[-1].updated_at < REST_AFTER_SUCCESS:

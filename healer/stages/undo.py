@@ -24,7 +24,7 @@ from healer.stages.act import is_unanswered
 BUSY = 0.6
 """Share of the KV cache in use on the remaining replicas above which none is taken away."""
 
-UNDONE_NOT = frozenset({State.ABORTED, State.FAILED, State.UNKNOWN})
+UNDONE_NOT = frozenset({State.ABORTED, State.FAILED, State.UNKNOWN, State.REHEARSED})
 """Ends that are no success. After them, what a compensation was to take back still stands."""
 
 MOST_DOUBLINGS = 5
@@ -84,6 +84,8 @@ def _stands(action: Action, topology: Topology) -> bool:
 
 def _left_something(intent: Intent) -> bool:
     """However it ended: what was done of it, or may have been, may have to be taken back."""
+    if intent.state is State.REHEARSED:
+        return False
     if intent.state in UNDONE_NOT:
         return any(step.done or is_unanswered(step) for step in intent.steps)
     return intent.state is State.SUCCEEDED

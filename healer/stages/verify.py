@@ -30,6 +30,9 @@ from healer.model.snapshot import Snapshot
 from healer.model.target import Kind, Target
 from healer.model.topology import Entity, Topology
 
+SWITCH = "bool"
+"""The unit of signals that are on or off."""
+
 
 def verify(intent: Intent, snapshot: Snapshot, incident: Incident | None) -> Outcome | None:
     """The verdict, or None while it is too early to tell."""
@@ -138,7 +141,8 @@ def _symptoms(
     """(what is still wrong, what is seen to be right, what cannot be told) of the plan's signals.
 
     A signal that has no value while nobody asks for anything tells nothing by its silence, nor
-    does one that this cluster has not; at least one has to speak.
+    does one that this cluster has not; at least one has to speak. A switch whose series are there
+    only while it is on speaks by being absent.
     """
     wrong: list[str] = []
     right: list[str] = []
@@ -162,9 +166,29 @@ def _symptoms(
             wrong.append(f"{lasting[0].target}: {lasting[0].summary or signal}")
         elif fresh:
             right.append(f"{signal} is back in its band on {fresh} targets")
+        elif frame is not None and _is_off(frame, snapshot, begun, success.fresh_samples):
+            right.append(f"{signal} is off")
         elif frame is not None and not frame.signal.silent_when_idle:
             unseen.append(signal)
     return wrong, right, unseen
+
+
+def _is_off(frame: Frame, snapshot: Snapshot, begun: datetime, samples: int) -> bool:
+    """Whether a switch whose series are there only while it is on has none, and its source,
+    heard by another signal, would show them."""
+    told = frame.values[np.isfinite(frame.values)]
+    if frame.signal.unit != SWITCH or not (told > 0).all():
+        return False
+    return any(
+        other.signal.source == frame.signal.source
+        and bool(
+            (
+                np.isfinite(other.values[:, other.times > begun.timestamp()]).sum(axis=1) >= samples
+            ).any()
+        )
+        for other in snapshot.frames.values()
+        if other is not frame
+    )
 
 
 def _fresh_rows(frame: Frame, intent: Intent, topology: Topology, begun: datetime) -> int:

@@ -41,8 +41,7 @@ def task(detector: Detector, name: str = "own", seed: int = 0) -> Task:
 
 
 def real_tasks() -> list[Task]:
-    made = [task(Forecast(limit=1.0), "forecast", seed) for seed in range(3)]
-    return [*made, *(task(Changepoint(), "changepoint", seed) for seed in range(3))]
+    return [task(Forecast(limit=1.0), "forecast", 1), task(Changepoint(), "changepoint", 2)]
 
 
 def learned_tasks() -> list[Task]:
@@ -124,13 +123,13 @@ def test_a_dask_worker_killed_in_the_middle_costs_nothing(dask: Fitter, tmp_path
     learned, problems = dask.fit(tasks, Topology(), NOW)
     killer.join()
     assert not problems
-    assert len(learned) == 7
+    assert len(learned) == 3
 
 
 def test_a_process_killed_in_the_middle_costs_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "begun"
     killer = kill_when_begun(marker)
-    tasks = [task(Patient(str(marker))), *real_tasks()[:2]]
+    tasks = [task(Patient(str(marker))), *real_tasks()]
     learned, problems = Fitter(DetectorSettings()).fit(tasks, Topology(), NOW)
     killer.join()
     assert not problems

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors._discord import nearest_before
 from detectors._stuck import stuck
 from detectors.replay import Replay
 
@@ -82,7 +83,7 @@ def test_a_constant_series_is_silent_until_it_moves():
 
 
 def test_a_value_that_froze_is_found_though_it_is_an_ordinary_value():
-    times, values = table(days=1, step=60.0)
+    times, values = noise()
     values[900:940] = values[900]
     found = pages(times, values)
     assert len(found)
@@ -92,34 +93,53 @@ def test_a_value_that_froze_is_found_though_it_is_an_ordinary_value():
 
 
 def test_one_frozen_column_of_many_is_not_told_and_a_frozen_exporter_is():
-    times, values = table(days=1, step=60.0, columns=16)
+    times, values = noise(columns=12)
     values[900:940, 0] = values[900, 0]
     assert len(pages(times, values)) == 0
-    values[900:940, :4] = values[900, :4]
+    values[900:940, :3] = values[900, :3]
     assert 909 <= pages(times, values)[0] <= 912
 
 
 def test_a_gauge_that_rests_or_moves_in_coarse_steps_is_not_frozen():
-    times, values = table(days=1, step=60.0)
-    coarse = np.round(values * 4)
-    assert len(pages(times, coarse)) == 0
+    times, values = noise()
+    assert not len(frozen_rows(times, np.round(values * 2)))
     idle = values.copy()
     idle[900:1100] = 0.0
-    full = np.minimum(values, 1.2)
+    full = np.minimum(values, 11.0)
     assert not len(frozen_rows(times, idle))
     assert not len(frozen_rows(times, full))
+
+
+def noise(columns=1, rows=1000):
+    rng = np.random.default_rng(3)
+    return START + 60.0 * np.arange(rows), rng.normal(10, 1, (rows, columns))
 
 
 def frozen_rows(times, values):
     return np.flatnonzero(stuck(values[:, 0], times[1] - times[0]) >= 0.5)
 
 
-def test_a_table_of_seconds_costs_no_more_than_one_of_minutes():
-    times, values = table(days=0.05, step=1.0)
-    assert len(times) > 4000
-    assert len(pages(times, values)) == 0
-    values[3000:3300] += 0.6
-    assert 3000 <= pages(times, values)[0] <= 3060
+def test_long_stretches_are_thinned_and_still_know_each_other():
+    rows = np.arange(2600)
+    values = np.sin(rows / 200 * 2 * np.pi)
+    values[2300:2500] = values[2300:2500] ** 2
+    far = nearest_before(values, 180)
+    assert np.nanmax(far[600:2300]) < 0.1
+    assert far[2400:2500].min() > 0.3
+
+
+def test_what_all_columns_do_together_is_no_surprise_and_what_one_does_alone_is():
+    rng = np.random.default_rng(5)
+    times = START + 60.0 * np.arange(900)
+    load = 1.0 + 0.3 * np.sin(times / 7200 * 2 * np.pi) + 0.1 * np.sin(times / 1700)
+    noise = rng.normal(0, 0.03, (900, 10))
+    surge = np.where((times >= times[600]) & (times < times[630]), 0.8, 0.0)[:, None]
+    burst = 50 * (load[:, None] + surge + noise)
+    alone = 50 * (load[:, None] + surge * np.isin(np.arange(10), (2, 3)) + noise)
+    assert len(pages(times, burst)) == 0
+    found = pages(times, alone)
+    assert 600 <= found[0] <= 615
+    assert found[-1] < 630 + 15
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])

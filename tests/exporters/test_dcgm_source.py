@@ -16,6 +16,7 @@ from gpu_page import Page, read
 from exporters.exposition import render
 from exporters.options import ExporterOptions
 from exporters.serve import Exporter
+from exporters.table import load_table
 from healer.errors import BadInput
 
 STANDIN = Path(__file__).parent / "dcgm_standin"
@@ -39,7 +40,8 @@ def exporter(tmp_path: Path, **options: Any) -> Exporter:
     made = Exporter(
         ExporterOptions(
             port=0, kernel_log=None, pod_resources=tmp_path / "absent.sock", every_s=5.0, **given
-        )
+        ),
+        load_table(),
     )
     made.http.server_close()
     return made

@@ -17,8 +17,9 @@ from servers import binary, need
 from exporters.describe import defaults, rewrite
 from exporters.exposition import Family, render
 from exporters.options import ExporterOptions
+from exporters.rows import DCGM_ONLY
 from exporters.serve import Exporter
-from exporters.table import DCGM_ONLY, OWN, load_table
+from exporters.table import OWN, load_table
 from healer.errors import BadInput
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -119,7 +120,7 @@ def test_an_address_in_use_is_refused_in_one_line(node: GpuNode, tmp_path: Path)
     with serving(tmp_path) as exporter:
         port = int(exporter.http.server_address[1])
         with pytest.raises(BadInput, match=f"127.0.0.1:{port}.*free address"):
-            Exporter(ExporterOptions(port=port))
+            Exporter(ExporterOptions(port=port), load_table())
 
 
 def test_labels_with_quotes_backslashes_and_newlines_are_escaped() -> None:

@@ -19,7 +19,7 @@ ROW = "- {name: my_metric, type: gauge, help: Mine., read: gpu_temp_c}\n"
             ROW.replace("gpu_temp_c", "gpu_tmp_c"),
             "'gpu_tmp_c': did you mean 'gpu_temp_c'",
         ),
-        (ROW.replace("gpu_temp_c", "zzz"), "[0].read: 'zzz': expected one of board_limit"),
+        (ROW.replace("gpu_temp_c", "zzz"), "[0].read: 'zzz': expected one of bar1_total"),
         (ROW + ROW, "[1].name: 'my_metric': expected each metric once"),
         (ROW.replace("my_metric", "my-metric"), "[0].name: 'my-metric': expected a metric name"),
         (ROW.replace("my_metric", "healer_gpu_state"), "[0].name: 'healer_gpu_state'"),

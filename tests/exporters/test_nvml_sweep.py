@@ -6,7 +6,8 @@ from gpu_node import GpuNode, uuid_of
 from gpu_page import Page, page_of
 
 from exporters.nvml import Nvml
-from exporters.table import DCGM_ONLY, load_table
+from exporters.rows import DCGM_ONLY
+from exporters.table import load_table
 from exporters.watch import Watch
 
 GPU = {"UUID": uuid_of(0)}

@@ -24,6 +24,7 @@ from exporters.options import ExporterOptions, PushOptions
 from exporters.push import Push
 from exporters.queue import Queue
 from exporters.serve import Exporter
+from exporters.table import load_table
 from healer.errors import BadInput
 
 NOTHING: dict[str, Any] = {"scrape_configs": []}
@@ -221,7 +222,7 @@ def test_a_genuine_prometheus_gets_the_whole_page_and_forgets_what_is_gone(
                 labels={"site": "edge-7"},
             ),
         )
-        exporter = Exporter(options)
+        exporter = Exporter(options, load_table())
         threading.Thread(target=exporter.serve_forever, daemon=True).start()
         try:
             until(lambda: query(prometheus, "DCGM_FI_DEV_GPU_TEMP"))

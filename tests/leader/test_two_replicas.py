@@ -34,6 +34,9 @@ STORY = Scenario(
     history=HistorySpec(span=timedelta(hours=2)),
     faults=(FaultSpec("engine_hang", at=timedelta(minutes=2), target="pod:llama-8b/1"),),
 )
+LOST = dataclasses.replace(
+    STORY, faults=(FaultSpec("gpu_off_bus", at=timedelta(minutes=2), target="gpu:llama-8b/0"),)
+)
 BEAT = timedelta(seconds=3)
 
 
@@ -83,8 +86,8 @@ class Replica:
 
 
 class Pair:
-    def __init__(self, store_url: str) -> None:
-        self.lab = Lab(STORY)
+    def __init__(self, store_url: str, story: Scenario = STORY) -> None:
+        self.lab = Lab(story)
         self.clock = SteppedClock(self.lab.now)
         self.two = [Replica(self.lab, self.clock, store_url, name) for name in ("one", "two")]
         self.beats = 0
@@ -165,6 +168,39 @@ def test_a_partitioned_leader_falls_silent_and_heals_nothing_twice_when_it_is_ba
     assert pair.leaders() == ["two"]
     assert pair.evictions() == 1
     assert pair.two[1].app.store.verify_audit()[1] == ""
+
+
+@thorough
+@pytest.mark.server
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_drain_whose_leader_is_cut_off_half_way_is_ended_by_the_other(
+    postgres: str, *, arrived: bool
+) -> None:
+    pair = Pair(servers.new_database(postgres), LOST)
+    one, two = pair.two
+
+    def cut(answer: Callable[[], Response]) -> Response:
+        one.partitioned = True
+        if arrived:
+            answer()
+        return Response(0, drop=True)
+
+    pair.run(timedelta(seconds=30))
+    assert pair.leaders() == ["one"]
+    one.at_eviction = cut
+    pair.run(timedelta(minutes=12))
+    assert one.partitioned
+    assert pair.leaders() == ["two"]
+    one.partitioned = False
+    pair.run(timedelta(minutes=1))
+    (drain,) = [i for i in two.app.store.intents() if i.plan.remediation == "drain_node"]
+    assert drain.state is State.SUCCEEDED, drain.note
+    done = [(verb, target) for _, verb, target in changes(pair.lab.write_log)]
+    calls = {"cordon_node": "cordon", "evict_pod": "evict"}
+    assert done == [(calls[s.action.verb], str(s.action.target)) for s in drain.steps]
+    assert two.app.store.verify_audit()[1] == ""
+    for each in pair.two:
+        each.app.close()
 
 
 def test_a_lease_lost_in_the_middle_of_a_drain_stops_it_before_the_next_call() -> None:

@@ -149,7 +149,7 @@ def test_a_mail_is_plain_text_with_its_links_and_no_password() -> None:
     request = channel.request(channel.render(asked()), NOW)
     mail = email.message_from_bytes(request.body, policy=email.policy.default)
     assert mail["From"] == "healer@example.com"
-    assert "建议处置" in mail["Subject"]
+    assert "等你批准" in mail["Subject"]
     assert mail["Auto-Submitted"] == "auto-generated"
     text = mail.get_content()
     assert f"批准或拒绝: {BASE}/l/answer" in text

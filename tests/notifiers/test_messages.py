@@ -99,7 +99,7 @@ def shown(channel: Chat, body: str) -> str:
 @pytest.mark.parametrize("channel", channels(), ids=lambda c: f"{type(c).__name__}")
 def test_a_message_says_what_why_what_was_done_and_what_is_wanted(channel: Chat) -> None:
     text = shown(channel, channel.render(notice()))
-    for said in ("Proposed", "Critical", "plain", "The engine hangs", "approvals/x"):
+    for said in ("Waits for your yes", "Critical", "plain", "The engine hangs", "approvals/x"):
         assert said in text, said
     if not isinstance(channel, Webhook):
         for said in ("confidence 90 %", "03-04 19:58:00 +0800", "healer approve", "20:15:00 +0800"):
@@ -109,7 +109,7 @@ def test_a_message_says_what_why_what_was_done_and_what_is_wanted(channel: Chat)
 @pytest.mark.parametrize("channel", channels("zh"), ids=lambda c: f"{type(c).__name__}")
 def test_a_message_is_chinese_where_that_is_asked_for(channel: Chat) -> None:
     text = shown(channel, channel.render(notice()))
-    assert "建议处置" in text
+    assert "等你批准" in text
     if not isinstance(channel, Webhook):
         assert "推理引擎卡死" in text
         assert "置信度 90 %" in text
@@ -129,7 +129,8 @@ def test_nothing_that_others_wrote_becomes_markup_or_a_mention(
     assert not any(line.startswith("# ") for line in text.split("\n"))
     assert "\x00" not in text
     assert "\u202e" not in text
-    assert "click" in text, "but it can still be read"
+    if not isinstance(channel, Webhook):
+        assert "click" in text, "but it can still be read"
 
 
 LIMITS = {"DingTalk": 20_000, "Feishu": 20_000, "Teams": 28_000}
@@ -205,7 +206,7 @@ def test_the_same_fault_of_an_incident_is_told_in_the_past_when_it_is_over() -> 
     text = shown(WeCom(url=URL), WeCom(url=URL).render(notice(Occasion.RESOLVED)))
     assert "Lasted" in text
     assert "2 min" in text
-    assert "restart_pod was effective" in text
+    assert "Restart pod: effective" in text
     assert "healer approve" not in text
 
 

@@ -92,3 +92,20 @@ def test_runs_of_one_world_share_it_and_those_of_another_do_not() -> None:
     sparse = suite.VARIANTS["missing"](one)
     assert suite.world_of(one) == suite.world_of(other)
     assert suite.world_of(one) != suite.world_of(sparse)
+
+
+def test_a_run_that_no_known_cause_leads_has_nothing_to_cite() -> None:
+    asked = result()
+    asked["main"] |= {
+        "hypotheses": [{"cause": "unknown", "target": "pod:s/p", "confidence": 0.8}],
+        "cited": False,
+    }
+    assert judge(asked).cited is None
+    named = {figure.name: figure for figure in figures([judge(asked), judge(result())])}
+    assert (
+        named["hits that cite what decides"].value,
+        named["hits that cite what decides"].of,
+    ) == (
+        1.0,
+        1,
+    )

@@ -150,3 +150,39 @@ def test_a_target_that_was_another_by_then_is_no_failure_of_the_remediation() ->
     lost = dataclasses.replace(step, receipt=None)
     after = wanted(worlds.incident(leader=BOTH), dataclasses.replace(aborted, steps=(lost,)))
     assert after is None or after.remediation != "restart_pod"
+
+
+EVERYBODY = tuple(pod.uid for pod in worlds.PODS)
+
+
+def test_a_second_replica_that_fails_while_the_first_is_replaced_gets_a_repair_of_its_own() -> None:
+    other = BOTH | {"target": worlds.PODS[2], "onset": builders.at(-90)}
+    mended = before(State.SUCCEEDED, created_at=builders.at(-150), pods_before=EVERYBODY)
+    found = wanted(worlds.incident(leader=other), mended)
+    assert found is not None
+    assert (found.remediation, found.target, found.rung) == ("restart_pod", worlds.PODS[2], 0)
+    failed = dataclasses.replace(mended, state=State.FAILED)
+    again = wanted(worlds.incident(leader=other), failed)
+    assert again is not None
+    assert again.remediation == "restart_pod"
+
+
+def test_what_failed_already_before_the_repair_or_came_from_it_is_not_apart() -> None:
+    mended = before(State.SUCCEEDED, created_at=builders.at(-150), pods_before=EVERYBODY)
+    early = BOTH | {"target": worlds.PODS[2], "onset": builders.at(-200)}
+    assert wanted(worlds.incident(leader=early), mended) is None
+    late = BOTH | {"target": worlds.PODS[2], "onset": builders.at(-90)}
+    came = dataclasses.replace(mended, pods_before=EVERYBODY[:2])
+    assert wanted(worlds.incident(leader=late), came) is None
+
+
+def test_replicas_that_fail_one_after_another_for_ever_are_no_coincidence() -> None:
+    other = BOTH | {"target": worlds.PODS[2], "onset": builders.at(-90)}
+    mended = before(
+        State.SUCCEEDED,
+        created_at=builders.at(-150),
+        executed_at=builders.at(-140),
+        pods_before=EVERYBODY,
+    )
+    assert wanted(worlds.incident(leader=other), mended, mended) is not None
+    assert wanted(worlds.incident(leader=other), mended, mended, mended) is None

@@ -175,3 +175,26 @@ def test_what_somebody_else_took_back_or_what_has_gone_is_owed_no_more() -> None
     assert owing((cordon,), well(node={"unschedulable": False}, cluster_ok=False)) == {cordon.id}
     nodeless = dataclasses.replace(well(), topology=Topology())
     assert owing((cordon,), nodeless) == frozenset()
+
+
+def rehearsed(**changes: Any) -> Intent:
+    """As observe mode leaves it: the API server's dry run said yes, nothing was sent."""
+    made = cordoned(**changes)
+    said = Receipt(True, HOUR_AGO, dry_run=True)
+    steps = tuple(Step(action, receipt=said) for action in made.plan.actions)
+    return dataclasses.replace(made, state=State.REHEARSED, steps=steps)
+
+
+def test_what_was_only_rehearsed_leaves_nothing_to_take_back() -> None:
+    assert plans((rehearsed(),), well()) == ()
+    assert owing((rehearsed(),), well()) == frozenset()
+
+
+def test_an_uncordon_that_was_only_rehearsed_is_done_once_healer_is_armed_again() -> None:
+    cordon = cordoned()
+    (wanted,) = plans((cordon,), well())
+    observed = rehearsed(id="intent-2", plan=wanted, compensates=cordon.id)
+    assert owing((cordon, observed), well()) == {cordon.id}
+    (again,) = plans((cordon, observed), well())
+    assert again.actions == wanted.actions
+    assert again.id != wanted.id

@@ -167,3 +167,20 @@ def test_a_signal_that_is_silent_because_nobody_asks_for_anything_is_no_doubt() 
     both = acted(EvictPod(OLD, WORKLOAD, "uid-old"), OLD, signals=("queue_time_p95", "ttft_p95"))
     frames = {"ttft_p95": good(), "queue_time_p95": idle}
     assert effect(verify(both, seen(frames=frames), calm())) is Effect.EFFECTIVE
+
+
+def test_a_switch_that_is_there_only_while_it_is_on_is_off_when_its_source_speaks() -> None:
+    was = np.full((4, 40), np.nan)
+    was[0, :5] = 1.0
+    waits = builders.frame(was, worlds.PODS, name="pod_waiting_reason", unit="bool", source="ksm")
+    only = acted(EvictPod(OLD, WORKLOAD, "uid-old"), OLD, signals=("pod_waiting_reason",))
+    silent = {"pod_waiting_reason": waits}
+    assert verify(only, seen(frames=silent), calm()) is None
+    ready = builders.frame(np.ones((4, 40)), worlds.PODS, name="pod_ready", source="ksm")
+    heard = silent | {"pod_ready": ready}
+    assert effect(verify(only, seen(frames=heard), calm())) is Effect.EFFECTIVE
+    gone = builders.frame(
+        np.where(np.arange(40) < 5, 0.0, was), worlds.PODS, name="pod_waiting_reason",
+        unit="bool", source="ksm",
+    )  # fmt: skip
+    assert verify(only, seen(frames=heard | {"pod_waiting_reason": gone}), calm()) is None
