@@ -3,7 +3,8 @@
     season    unlike this time of day on the last seven days, at today's level
     short     unlike the last hour
     step      unlike the sample before
-    lasting   wrong on average over the last hour; over 15 minutes while there is no season yet
+    lasting   wrong on average over the last hour; while there is no season yet, over 15 minutes
+              and beyond the slow movement of the hours before
     week      unlike the median of the last week, whatever the hour
     restless  the last hour is calmer or wilder than an hour usually is (in powers of e)
     shape     the last half hour is far from every half hour before it
@@ -22,7 +23,7 @@ from detectors._discord import nearest_before
 from detectors._profile import DAY_S, DAYS_BACK, Floats, quiet_median
 
 NAMES = ("season", "short", "step", "lasting", "week", "restless", "shape")
-STEP, RESTLESS = 2, 5
+SEASON, STEP, WEEK, RESTLESS = 0, 2, 4, 5
 HOUR_S = 3_600.0
 FIRST_ROWS = 32
 """Rows that only teach; their spacing is taken for the series' step."""
@@ -112,9 +113,8 @@ def _recent(values: Floats, rows: int) -> tuple[Floats, Floats]:
 def _drift(values: Floats, hour: int) -> Floats:
     """How far the last hour's median lags behind slow movement: half of what it moved in the
     hour before. A first morning that nothing foretells is no anomaly."""
-    middle = _past_median(values, hour, 3)
-    drift: Floats = 0.5 * np.nan_to_num(middle - np.r_[np.full(hour, np.nan), middle[:-hour]])
-    return drift
+    middle = pd.Series(_past_median(values, hour, 3))
+    return np.asarray(0.5 * (middle - middle.shift(hour)).fillna(0.0), dtype=np.float64)
 
 
 def _usual(errors: Floats, step_s: float) -> Floats:

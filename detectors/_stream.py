@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from detectors._channels import FIRST_ROWS, RESTLESS, STEP, channels
+from detectors._channels import FIRST_ROWS, RESTLESS, SEASON, STEP, WEEK, channels
 from detectors._profile import DAY_S, Floats
 from detectors._stuck import stuck
 from detectors._tail import evidence, fit_tail
@@ -33,9 +33,6 @@ BEYOND = 5.0
 HEAVIEST = 0.8
 """Bound of the tail index: freer than on the tick, for series nobody chose."""
 MEMORY_ROWS = 3
-UNKNOWN = 0.5
-"""Weight of a channel that knows too little to speak, as a silence: half for a series alone, that
-a young one be not blind; whole in a table, where many columns have a chance to cry wolf."""
 FROZEN = 2.2
 """Score of a value that repeats as long as is strange, reached in proportion: found by itself,
 for each channel takes it for ordinary. Level page; never act, for idle may look the same."""
@@ -73,13 +70,18 @@ def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     if len(times) <= FIRST_ROWS:
         return np.zeros(len(times))
     step = step_of(times)
-    scores = []
-    rest = unexplained(values, blocks(times, step))
+    errors = []
     for done, column in enumerate(values.T):
-        told(done / values.shape[1])
-        errors = np.column_stack([channels(times, column, step), rest[:, done]])
-        parts = _tails(times, column, np.abs(errors), step)
-        own, joint = _agreed(parts[:, :-1], unknown=1.0), parts[:, -1]
+        told(0.8 * done / values.shape[1])
+        errors.append(channels(times, column, step).astype(np.float32))
+    off = [np.where(np.isfinite(e[:, SEASON]), e[:, SEASON], e[:, WEEK]) for e in errors]
+    rest = unexplained(np.column_stack(off).astype(np.float64), blocks(times, step))
+    scores = []
+    for done, column in enumerate(values.T):
+        told(0.8 + 0.2 * done / values.shape[1])
+        size = np.abs(np.column_stack([errors[done], rest[:, done]]))
+        parts = _tails(times, column, size, step)
+        own, joint = _agreed(parts[:, :-1]), parts[:, -1]
         scores.append(np.where(np.isfinite(joint), np.minimum(own, joint), own))
     ordered = np.sort(np.column_stack(scores), axis=1)[:, ::-1]
     share = _eighth(values.shape[1])
@@ -208,22 +210,16 @@ def _features(errors: Floats, scale: Floats) -> NDArray[np.float32]:
     return np.clip(np.nan_to_num(errors / scale), -50.0, 50.0).astype(np.float32)
 
 
-def _mean(parts: Floats, unknown: float) -> Floats:
-    """Mean, (T, K) → (T,). What knows too little to speak counts as `unknown` of a silence."""
-    known = np.isfinite(parts)
-    weights = known + unknown * ~known
-    mean: Floats = np.where(known, parts, 0.0).sum(axis=1) / weights.sum(axis=1)
-    return mean
-
-
-def _agreed(parts: Floats, unknown: float = UNKNOWN) -> Floats:
-    """What the channels say together, (T, K) → (T,): their mean.
+def _agreed(parts: Floats) -> Floats:
+    """What the channels say together, (T, K) → (T,): their mean. One that knows too little to
+    speak is silent, so a young series needs louder agreement of the others.
 
     A step is remembered for three rows, so that it can agree with what follows from it.
     """
     held = parts.copy()
     held[:, STEP] = _rolled(parts[:, STEP]).max().to_numpy()
-    return _mean(held, unknown)
+    mean: Floats = np.nan_to_num(held).mean(axis=1)
+    return mean
 
 
 def _remembered(score: Floats, present: NDArray[np.bool_]) -> Floats:

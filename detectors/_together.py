@@ -22,27 +22,29 @@ TAUGHT, JUDGED = 6.0, 50.0
 and while judging."""
 
 
-def unexplained(values: Floats, blocks: Sequence[tuple[int, int, int]]) -> Floats:
-    """(T, C) → (T, C): each value less what the others say it should be, in its own unit; NaN
-    where the value is missing or the record too short.
+def unexplained(off: Floats, blocks: Sequence[tuple[int, int, int]]) -> Floats:
+    """(T, C) → (T, C): each deviation less what those of the others say it should be, in its own
+    unit; NaN where there is none or the record is too short.
 
-    blocks: first row of the record, first row and end of what is judged by it. A missing value
-    tells nothing of the others: it counts as usual.
+    off: how far each value is from what its own past foretells. blocks: first row of the record,
+    first row and end of what is judged by it. A missing value tells nothing of the others.
     """
-    rows, columns = values.shape
+    rows, columns = off.shape
     out = np.full((rows, columns), np.nan)
     for first, start, end in blocks:
         if start - first < max(LEAST_ROWS, ROWS_PER_COLUMN * columns):
             continue
-        record, new = values[first:start], values[start:end]
+        record, new = off[first:start], off[start:end]
         middle, spread = _usual(record)
         taught = np.clip(np.nan_to_num((record - middle) / spread), -TAUGHT, TAUGHT)
         covariance = taught.T @ taught / len(taught)
         precision = np.linalg.inv(covariance + RIDGE * np.eye(columns))
-        off = np.clip(np.nan_to_num((new - middle) / spread), -JUDGED, JUDGED)
+        others = precision / np.diag(precision)
+        np.fill_diagonal(others, 0.0)
+        seen = np.clip(np.nan_to_num((new - middle) / spread), -JUDGED, JUDGED)
         # einsum, not @: the rounding of a product depends on the number of rows.
-        rest = np.einsum("ij,jk->ik", off, precision / np.diag(precision))
-        out[start:end] = np.where(np.isfinite(new), rest * spread, np.nan)
+        told = np.einsum("ij,jk->ik", seen, others)
+        out[start:end] = new - middle + told * spread
     return out
 
 
@@ -54,5 +56,5 @@ def _usual(record: Floats) -> tuple[Floats, Floats]:
         away = np.abs(record - middle)
         size = 1.4826 * np.nan_to_num(np.nanmedian(away, axis=0))
         most = np.nan_to_num(np.nanquantile(away, 0.99, axis=0))
-    spread: Floats = np.maximum.reduce([size, 0.05 * most, 1e-3 * np.abs(middle) + 1e-9])
+    spread: Floats = np.maximum.reduce([size, 0.05 * most, np.full(len(size), 1e-9)])
     return middle, spread

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from exporters import cgroups
-from exporters.device import DRIVER_STATES, STATES, Reading, Sweep, Switch, bus_key
+from exporters.device import (
+    DRIVER_STATES,
+    STATES,
+    SXID_FATAL,
+    XID,
+    Reading,
+    Sweep,
+    Switch,
+    bus_key,
+)
 from exporters.exposition import Family
 from exporters.naming import Naming
 from exporters.pods import Allotted
@@ -70,7 +79,15 @@ class Exposition:
         last = Family(
             "healer_gpu_xid_last_seen_timestamp_seconds", "gauge", "When the Xid was last seen."
         )
+        switch = Family(
+            "healer_gpu_nvswitch_errors_total", "counter", "SXids of NVSwitches by code since boot."
+        )
         for xid in seen.xids:
+            if xid.kind != XID:
+                labels = {"pci_bus_id": xid.bus, "Hostname": self.hostname, "sxid": str(xid.code)}
+                fatal = str(xid.kind == SXID_FATAL).lower()
+                switch.add(xid.count, labels | {"fatal": fatal})
+                continue
             known = by_bus.get(xid.bus)
             # A device that nobody ever saw alive has no UUID, only a place.
             where = {"pci_bus_id": xid.bus, "Hostname": self.hostname}
@@ -78,7 +95,7 @@ class Exposition:
             total.add(xid.count, labels)
             bursts.add(xid.bursts, labels)
             last.add(xid.last_s, labels)
-        yield from (total, bursts, last)
+        yield from (total, bursts, last, switch)
 
     def _of_process(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         """Whose process it is, where that can be seen: who took the memory of a shared GPU."""

@@ -1,13 +1,8 @@
-"""The tables of docs/exporter.md, made from the metric table.
-
-python -m exporters.describe docs/exporter.md
-"""
+"""The tables of docs/exporter.md, made from the metric table."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,12 +67,6 @@ def rewrite(text: str) -> str:
     return text
 
 
-def main(arguments: Sequence[str]) -> int:
-    file = Path(arguments[0])
-    file.write_text(rewrite(file.read_text(encoding="utf-8")), encoding="utf-8")
-    return 0
-
-
 def _met(default: Default, own: dict[str, Row]) -> str:
     row = own.get(default.name)
     if default.name == LAST_XID:
@@ -87,7 +76,3 @@ def _met(default: Default, own: dict[str, Row]) -> str:
     if row.read in DCGM_ONLY:
         return "same, with `--dcgm`: NVML cannot read it"
     return "same"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

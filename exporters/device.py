@@ -103,15 +103,20 @@ class Sweep:
     health: tuple[Health, ...] = ()
 
 
+XID, SXID_FATAL, SXID_OTHER = "Xid", "fatal SXid", "SXid"
+"""Errors of GPUs, and of NVSwitches: a fatal one ends what runs over the fabric."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An Xid that one source reported."""
+    """An error that one source reported by its number."""
 
     bus: str
     """Where the device is, of `bus_key`: the kernel log knows no UUIDs."""
     code: int
     at_s: float | None = None
     """Seconds since the epoch, where the source says when; otherwise it is now."""
+    kind: str = XID
 
 
 class Driver(Protocol):

@@ -29,8 +29,8 @@ class Journal:
             self._states[reading.uuid] = reading.state
 
     def burst(self, fault: Fault) -> None:
-        """An Xid after silence; its repeats are on the page."""
-        self._say(f"Xid {fault.code} at {fault.bus or 'an unknown place'}", "")
+        """An error after silence; its repeats are on the page."""
+        self._say(f"{fault.kind} {fault.code} at {fault.bus or 'an unknown place'}", "")
 
     def _say(self, what: str, detail: str) -> None:
         self._write(f"exporter: {what}{': ' if detail else ''}{detail}\n")

@@ -1,7 +1,8 @@
-"""Xids from the kernel's log: history since boot, and those that NVML never reported.
+"""Xids from the kernel's log: history since boot, those that NVML never reported, and the errors
+of NVSwitches, which are nowhere else without DCGM.
 
 /dev/kmsg gives one record a read: `priority,sequence,microseconds,flags;text`. Lines as dmesg
-prints them are understood too. Whatever is no Xid line, binary noise included, is passed over.
+prints them are understood too. Whatever is no such line, binary noise included, is passed over.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporters.device import Fault, bus_key
+from exporters.device import SXID_FATAL, SXID_OTHER, XID, Fault, bus_key
 
 KMSG = Path("/dev/kmsg")
 _RECORD_BYTES = 8192
 """The kernel refuses to hand a record to a smaller buffer."""
-_XID = re.compile(
-    r"NVRM: Xid \((?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2})(?:\.\d)?\): "
-    r"(?P<code>\d{1,5})\b"
+_PLACE = r"\((?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2})(?:\.\d)?\): "
+_XID = re.compile(rf"NVRM: Xid {_PLACE}(?P<code>\d{{1,5}})\b")
+_SXID = re.compile(
+    rf"nvidia-nvswitch\d+: SXid {_PLACE}(?P<code>\d{{1,6}}), (?P<fatal>Fatal|Non-fatal)\b"
 )
+"""The lines that follow one, with its severity and data, have no such word."""
 _KMSG = re.compile(r"(?P<priority>\d+),\d+,(?P<us>\d+),[^;]*;")
 
 
@@ -44,13 +47,19 @@ def parse_record(raw: bytes) -> Line:
     return Line(text[head.end() :], int(head["us"]) / 1e6, int(head["priority"]) < 8)
 
 
-def xid_of(line: Line, booted_s: float) -> Fault | None:
+def fault_of(line: Line, booted_s: float) -> Fault | None:
     """booted_s: when the kernel's clock was zero, in seconds since the epoch."""
-    found = _XID.search(line.text) if line.by_kernel else None
-    if found is None:
+    if not line.by_kernel:
         return None
+    kind = XID
+    found = _XID.search(line.text)
+    if found is None:
+        found = _SXID.search(line.text)
+        if found is None:
+            return None
+        kind = SXID_FATAL if found["fatal"] == "Fatal" else SXID_OTHER
     at = None if line.since_boot_s is None else booted_s + line.since_boot_s
-    return Fault(bus_key(found["bus"]), int(found["code"]), at)
+    return Fault(bus_key(found["bus"]), int(found["code"]), at, kind)
 
 
 class KernelLog:
@@ -69,7 +78,7 @@ class KernelLog:
         uptime it is minutes off, and what is news would look old.
         """
         for raw in self._records():
-            fault = xid_of(parse_record(raw), self._booted_s)
+            fault = fault_of(parse_record(raw), self._booted_s)
             if fault is not None:
                 yield replace(fault, at_s=None) if self._caught_up else fault
         self._caught_up = True

@@ -54,7 +54,7 @@ class Kubelet:
 
     def _say(self, what: str) -> None:
         """Once, until it is something else."""
-        if what != self._said:
+        if what != self._said and not self._stop.is_set():
             self._said = what
             sys.stderr.write(f"exporter: kubelet: {what}\n")
 

@@ -9,7 +9,6 @@ NVMLLibraryMismatchError is no NVMLError.
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +17,12 @@ from typing import Any
 
 import pynvml as nv
 
+from exporters import mig
 from exporters.device import Fault, Instance, Reading, Sample, Sweep, bus_key
 from exporters.nvml_events import NvmlEvents
-from exporters.probe import Probe
+from exporters.probe import CANNOT, Probe, or_empty, text
 from exporters.readers import FIELDS, INSTANCE_READERS, READERS, running_pids
 
-_CANNOT = (
-    nv.NVMLError_NotSupported,
-    nv.NVMLError_NoPermission,
-    nv.NVMLError_FunctionNotFound,
-    nv.NVMLError_ArgumentVersionMismatch,
-    # A constant or structure that this driver does not know yet, or no longer.
-    nv.NVMLError_InvalidArgument,
-    nv.NVMLError_Deprecated,
-    nv.NVMLLibraryMismatchError,
-)
 _NODE_STATES = {
     nv.NVML_ERROR_LIBRARY_NOT_FOUND: "no_driver",
     nv.NVML_ERROR_DRIVER_NOT_LOADED: "no_driver",
@@ -42,8 +32,6 @@ _NODE_STATES = {
 """What a call on a device may say too, when the driver was replaced under it."""
 _ASK_AGAIN_S = 600.0
 """A card that is waking, or a licence that comes late, says NotSupported for a while only."""
-_COMPUTE = re.compile(r"^\d+c\.")
-"""Of `1c.3g.40gb`: several compute instances share the memory of one GPU instance."""
 _OPEN_AGAIN_S = 300.0
 """Where no device answers any more: a driver that was reloaded is found by opening it anew."""
 _DEVICE_STATES = {
@@ -139,7 +127,7 @@ class Nvml:
         self._opened.set()
         self._opened_s = self._clock()
         driver, library = nv.nvmlSystemGetDriverVersion(), nv.nvmlSystemGetNVMLVersion()
-        self._versions = _text(driver), _text(library)
+        self._versions = text(driver), text(library)
 
     def _close(self) -> None:
         """The next sweep starts anew. What was known of the devices' abilities is forgotten."""
@@ -178,16 +166,16 @@ class Nvml:
         return self._read(identity, handle)
 
     def _identify(self, at: int, handle: Any) -> _Identity:
-        uuid = _text(nv.nvmlDeviceGetUUID(handle))
+        uuid = text(nv.nvmlDeviceGetUUID(handle))
         known = self._by_index.get(at)
         if known is None or known.uuid != uuid or not (known.model and known.vbios and known.minor):
             known = _Identity(
                 uuid,
                 at,
-                _text(nv.nvmlDeviceGetPciInfo(handle).busId),
-                _or_empty(nv.nvmlDeviceGetName, handle),
-                _or_empty(nv.nvmlDeviceGetVbiosVersion, handle),
-                _or_empty(nv.nvmlDeviceGetMinorNumber, handle),
+                text(nv.nvmlDeviceGetPciInfo(handle).busId),
+                or_empty(nv.nvmlDeviceGetName, handle),
+                or_empty(nv.nvmlDeviceGetVbiosVersion, handle),
+                or_empty(nv.nvmlDeviceGetMinorNumber, handle),
             )
             self._by_index[at] = self._ever[uuid] = known
             self._events.knows(handle, bus_key(known.pci_bus_id))
@@ -195,14 +183,14 @@ class Nvml:
 
     def _read(self, identity: _Identity, handle: Any) -> Reading:
         uuid, probe = identity.uuid, Probe(handle, FIELDS)
-        parts, failed = _parts(handle)
-        if isinstance(failed, _CANNOT) and self._mig_of.get(uuid) is None:
+        parts, failed = mig.parts(handle)
+        if isinstance(failed, CANNOT) and self._mig_of.get(uuid) is None:
             failed = None
         readers = self._readers
         if failed is None:
             self._note_split(uuid, None if parts is None else tuple(part for part, _ in parts))
-        mig = self._mig_of.get(uuid) is not None
-        if failed is not None and mig:
+        split = self._mig_of.get(uuid) is not None
+        if failed is not None and split:
             # Whose memory it would be is not known now.
             readers = tuple(name for name in readers if name not in INSTANCE_READERS)
         samples, unread = self._ask(uuid, probe, readers)
@@ -214,7 +202,7 @@ class Nvml:
         return replace(
             identity.reading(state, detail),
             samples=samples,
-            mig=mig,
+            mig=split,
             instances=tuple(self._instance(part, its) for part, its in parts or ()),
             pids=_pids(probe),
         )
@@ -240,7 +228,7 @@ class Nvml:
                 continue
             try:
                 samples[name] = READERS[name](probe)
-            except _CANNOT:
+            except CANNOT:
                 cannot[name] = now_s
             except Exception as error:  # noqa: BLE001  # garbage too costs its own value alone
                 _raise_if_of_the_node(error)
@@ -253,9 +241,9 @@ class Nvml:
         wanted = [name for name in INSTANCE_READERS if name in self._readers]
         samples, _ = self._ask(uuid, Probe(part, FIELDS), wanted)
         if not all(self._named.get(uuid, ("", ""))):
-            name = _or_empty(nv.nvmlDeviceGetName, part)
-            number = _or_empty(nv.nvmlDeviceGetGpuInstanceId, part)
-            self._named[uuid] = number, _COMPUTE.sub("", name.partition(" MIG ")[2])
+            name = or_empty(nv.nvmlDeviceGetName, part)
+            number = or_empty(nv.nvmlDeviceGetGpuInstanceId, part)
+            self._named[uuid] = number, mig.profile(name)
         return Instance(uuid, *self._named[uuid], samples)
 
 
@@ -269,38 +257,8 @@ def _raise_if_of_the_node(error: Exception) -> None:
         raise error
 
 
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _or_empty(call: Any, handle: Any) -> str:
-    """A failing card may have noise in its memory for names."""
-    try:
-        return _text(call(handle))
-    except (nv.NVMLError, UnicodeDecodeError):
-        return ""
-
-
 def _pids(probe: Probe) -> tuple[int, ...]:
     try:
         return running_pids(probe)
     except nv.NVMLError:
         return ()
-
-
-def _parts(
-    handle: Any,
-) -> tuple[list[tuple[str, Any]] | None, Exception | None]:
-    """UUIDs and handles of the instances, None for a device that is not split; or why that is not
-    known. Instances may go while they are asked."""
-    found: list[tuple[str, Any]] = []
-    try:
-        if nv.nvmlDeviceGetMigMode(handle)[0] != nv.NVML_DEVICE_MIG_ENABLE:
-            return None, None
-        for at in range(nv.nvmlDeviceGetMaxMigDeviceCount(handle)):
-            with contextlib.suppress(nv.NVMLError_NotFound, nv.NVMLError_InvalidArgument):
-                part = nv.nvmlDeviceGetMigDeviceHandleByIndex(handle, at)
-                found.append((_text(nv.nvmlDeviceGetUUID(part)), part))
-    except (nv.NVMLError, nv.NVMLLibraryMismatchError) as error:
-        return None, error
-    return found, None

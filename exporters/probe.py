@@ -17,6 +17,19 @@ _BLANK = {"uiVal": 2**32 - 1, "ulVal": 2**64 - 1, "ullVal": 2**64 - 1}
 """What the driver writes where it has no value."""
 
 
+CANNOT = (
+    nv.NVMLError_NotSupported,
+    nv.NVMLError_NoPermission,
+    nv.NVMLError_FunctionNotFound,
+    nv.NVMLError_ArgumentVersionMismatch,
+    # A constant or structure that this driver does not know yet, or no longer.
+    nv.NVMLError_InvalidArgument,
+    nv.NVMLError_Deprecated,
+    nv.NVMLLibraryMismatchError,
+)
+"""Failures that are none: the card, the driver or our rights have no such thing."""
+
+
 class Probe:
     """Raises NVMLError as the driver does, the same again when a question is repeated."""
 
@@ -76,3 +89,15 @@ def value_of(item: Any) -> float:
 
 def _scoped(handle: Any, numbers: Sequence[tuple[int, int]]) -> Any:
     return nv.nvmlDeviceGetFieldValues(handle, list(numbers))
+
+
+def text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def or_empty(call: Any, handle: Any) -> str:
+    """A failing card may have noise in its memory for names."""
+    try:
+        return text(call(handle))
+    except (nv.NVMLError, UnicodeDecodeError):
+        return ""

@@ -19,6 +19,7 @@ OWN = (
     "healer_gpu_xid_bursts_total",
     "healer_gpu_xid_last_seen_timestamp_seconds",
     "healer_gpu_xid_source_up",
+    "healer_gpu_nvswitch_errors_total",
     "healer_gpu_state",
     "healer_gpu_info",
     "healer_gpu_holder",

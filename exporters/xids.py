@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from exporters.device import Fault
+from exporters.device import XID, Fault
 
 TWIN_WITHIN_S = 10.0
 """The log line and the event of one Xid are milliseconds apart; a busy worker may lag."""
@@ -23,6 +23,7 @@ SILENCE_S = 180.0
 class Seen:
     """What is known of one code on one device."""
 
+    kind: str
     bus: str
     code: int
     count: int = 0
@@ -43,13 +44,13 @@ class XidLedger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: dict[tuple[str, int], _Entry] = {}
+        self._entries: dict[tuple[str, str, int], _Entry] = {}
         self._last_code: dict[str, tuple[float, int]] = {}
 
     def record(self, source: str, fault: Fault, now_s: float) -> bool:
         """Whether a burst begins with it."""
         at = now_s if fault.at_s is None else fault.at_s
-        key = (fault.bus, fault.code)
+        key = (fault.kind, fault.bus, fault.code)
         with self._lock:
             entry = self._entries.setdefault(key, _Entry(Seen(*key)))
             if self._has_twin(entry, source, at):
@@ -63,7 +64,7 @@ class XidLedger:
                 bursts=seen.bursts + new_burst,
                 last_s=max(seen.last_s, at),
             )
-            if at >= self._last_code.get(fault.bus, (0.0, 0))[0]:
+            if fault.kind == XID and at >= self._last_code.get(fault.bus, (0.0, 0))[0]:
                 self._last_code[fault.bus] = (at, fault.code)
             return new_burst
 

@@ -53,6 +53,7 @@ from healer.ports import Clock, Cluster, Hands, Leadership, Metrics, Remediation
 from healer.server.charts import Chart, charts_of
 from healer.server.deps import Health, ServerDeps
 from healer.server.reconcile import Reconciler
+from healer.server.silences import Silencer
 from healer.settings import RemediationSettings, Settings
 from healer.stages.detect import Detectors
 
@@ -131,7 +132,11 @@ class App:
         self.signals = load_signals(
             settings.rules.folders, settings.rules.disabled, settings.detectors.packages
         )
-        self.rules = load_rules(settings.rules.folders, settings.rules.disabled)
+        self.rules = load_rules(
+            settings.rules.folders,
+            settings.rules.disabled,
+            shadow_until=settings.rules.shadow_until,
+        )
         self.detectors = Detectors.from_settings(self.signals, settings.detectors)
         self.observer = Observer(
             world.metrics, world.cluster, self.signals, settings.loop, self.store
@@ -149,6 +154,7 @@ class App:
             settings.notify,
         )
         self.reconciler = Reconciler(self.store, settings.server, self.clock)
+        self.silencer = Silencer(self.store, settings.server, self.clock)
         self.executor = Executor(world.hands, self.store, self.clock, leading=world.leading)
         self.healing = Healing(
             store=self.store,
@@ -247,6 +253,12 @@ class App:
         late, ended = self.reconciler.run()
         if late or ended:
             log.info("alerts reconciled", taken_in=late, ended=ended)
+
+    def silence(self) -> None:
+        """Alerts of what is being repaired, where the settings ask for it."""
+        made, lifted = self.silencer.run()
+        if made or lifted:
+            log.info("alerts silenced", set=made, taken_back=lifted)
 
     def forget(self) -> None:
         self.store.prune(self.clock.now() - self.settings.loop.retention)

@@ -24,6 +24,7 @@ log = structlog.get_logger("healer")
 LOOK_FOR_FITS_EVERY = timedelta(seconds=30)
 POST_EVERY = timedelta(seconds=2)
 RECONCILE_EVERY = timedelta(minutes=1)
+SILENCE_EVERY = timedelta(seconds=5)
 FORGET_EVERY = timedelta(hours=6)
 
 
@@ -81,6 +82,7 @@ class Daemon:
             ("post", POST_EVERY, app.post),
             ("forget", FORGET_EVERY, app.forget),
             ("reconcile", RECONCILE_EVERY, app.reconcile),
+            ("silence", SILENCE_EVERY, app.silence),
         ):
             self._jobs.every(name, every, self._if_in_office(job))
         self._server = WebServer(

@@ -119,7 +119,8 @@ class Loop:
             if intent.state in ACTIVE_STATES
         }
         asked = [i for i in incidents if i.id not in busy and i.quiet_since is None and i.is_open]
-        ranked, problems = diagnose_all(asked, snapshot, self.rules)
+        standings = self.store.standings() if asked else {}
+        ranked, problems = diagnose_all(asked, snapshot, self.rules, verdict_counts=standings)
         mended = self._mended(snapshot.now)
         diagnosed = tuple(
             with_diagnosis(i, ranked[i.id], snapshot.now)

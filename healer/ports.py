@@ -26,6 +26,7 @@ from healer.model.hypothesis import Hypothesis
 from healer.model.incident import Incident
 from healer.model.intent import Intent, Receipt
 from healer.model.message import DeliveryResult, Notice, Parcel
+from healer.model.opinion import Opinion, Standings
 from healer.model.plan import Plan
 from healer.model.snapshot import Problem, Snapshot
 from healer.model.topology import Topology
@@ -356,6 +357,21 @@ class Store(Protocol):
     def decide(self, intent_id: str, digest: str, who: str, *, yes: bool, at: datetime) -> bool:
         """Record a person's answer; False when the intent is not waiting for one, or its digest
         is another by now. A yes counts once; a no also takes a yes back until the first call."""
+        ...
+
+    # people's word on diagnoses
+    def put_opinion(self, opinion: Opinion) -> None:
+        """In place of what was said before of the same incident and cause."""
+        ...
+
+    def opinions(
+        self, *, incident_id: str = "", cause: str = "", limit: int = 200
+    ) -> tuple[Opinion, ...]:
+        """Newest first."""
+        ...
+
+    def standings(self) -> Standings:
+        """Cause → (incidents judged right, judged wrong); causes nobody judged are absent."""
         ...
 
     # audit

@@ -208,6 +208,9 @@ class RuleSettings:
     folders: tuple[Path, ...] = ()
     """Folders with `signals/` and `causes/` of your own, loaded after ours."""
     disabled: tuple[str, ...] = ()
+    shadow_until: int = 5
+    """Right verdicts of people after which a rule of your own folders, without a `mode`, proposes
+    its action. 0 lets it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,9 @@ class ServerSettings:
     alerts_expire_after: Span = timedelta(hours=6)
     """A firing alert not heard of for so long is taken as over. More than Alertmanager's
     repeat_interval, which is four hours by default."""
+    silence_for: Span = timedelta(0)
+    """How long alerts of an incident may be silenced at alertmanager_url while it is repaired;
+    0 silences nothing. Taken back when the repair has ended."""
 
 
 @dataclass(frozen=True, slots=True)

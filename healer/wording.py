@@ -135,6 +135,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "chat.would_decide": ("Would decide it", "可区分的观测"),
     "chat.action": ("Action", "处置"),
     "chat.would_do": ("Would do", "拟处置"),
+    "chat.why_person": ("Why you", "为何找你"),
+    "chat.tried": ("Tried", "已尝试"),
     "chat.observing": (
         "Observe mode: rehearsed, nothing was changed",
         "观察模式：仅演练，未做任何改动",

@@ -37,6 +37,9 @@ class DrainNode(Remediation):
         if node is None or entity is None:
             return refused(incident, hypothesis, "drain_node", "not exactly one node is meant")
         moving = [p for p in pods_of(topology, node) if _uses_gpus(topology.get(p))]
+        # What serves no more goes first: its replacement gives a disruption budget back to those
+        # that still serve.
+        moving.sort(key=lambda p: bool(topology.fact(p, "ready")))
         for pod in moving:
             if why := self._refusal(topology, pod):
                 return refused(incident, hypothesis, "drain_node", why)

@@ -45,13 +45,12 @@ def control_plane(assets: str) -> Iterator[Path]:
         )  # fmt: skip
         (home / "tokens.csv").write_text("healer-tests,tester,1,system:masters\n")
         config = home / "kubeconfig"
-        config.write_text(yaml.safe_dump(_kubeconfig(port)))
+        config.write_text(yaml.safe_dump(_kubeconfig(port, home / "certs" / "apiserver.crt")))
         at = f"http://127.0.0.1:{etcd}"
         commands = {
             "etcd": [
                 f"--data-dir={home}/etcd", f"--listen-client-urls={at}",
                 f"--advertise-client-urls={at}", f"--listen-peer-urls=http://127.0.0.1:{peer}",
-                "--unsafe-no-fsync",
             ],
             "kube-apiserver": [
                 f"--etcd-servers={at}", f"--cert-dir={home}/certs", f"--secure-port={port}",
@@ -102,8 +101,11 @@ def _until_ready(url: str, log: Path) -> None:
         time.sleep(0.2)
 
 
-def _kubeconfig(port: int) -> dict[str, Any]:
-    cluster = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
+def _kubeconfig(port: int, authority: Path) -> dict[str, Any]:
+    cluster = {
+        "server": f"https://127.0.0.1:{port}",
+        "certificate-authority": str(authority),  # the server writes its own
+    }
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -121,7 +123,7 @@ class Agents:
         self._api, self._broken = api, broken
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
 
-    def node(self, name: str) -> None:
+    def node(self, name: str, *, ready: bool = True) -> None:
         amounts = {"cpu": "64", "memory": "512Gi", "pods": "110", "nvidia.com/gpu": "8"}
         labels = {"kubernetes.io/hostname": name}
         answer = write(
@@ -131,13 +133,14 @@ class Agents:
         status = {
             "capacity": amounts,
             "allocatable": amounts,
-            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+            "conditions": [{"type": "Ready", "status": str(ready), "reason": "Played"}],
         }
         path = f"/api/v1/nodes/{name}/status"
         answer = write(self._api, "PATCH", path, {"status": status}, content_type=MERGE)
         assert answer.ok, answer.message
-        taints = {"spec": {"taints": None}}  # admission taints a node that is new
-        write(self._api, "PATCH", f"/api/v1/nodes/{name}", taints, content_type=MERGE)
+        if ready:
+            taints = {"spec": {"taints": None}}  # admission taints a node that is new
+            write(self._api, "PATCH", f"/api/v1/nodes/{name}", taints, content_type=MERGE)
 
     def work(self) -> None:
         """Start what is placed and let go of what is to end."""

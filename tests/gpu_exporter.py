@@ -55,14 +55,13 @@ def process(
     tmp_path: Path,
     environment: Mapping[str, str],
     *arguments: str,
-    port: str = "0",
     **how: Any,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`healer exporter`, on a free port unless told: the address of its page, and the process.
+    """`healer exporter` on a free port: the address of its page, and the process.
 
     arguments: of two that say the same the last one counts, and ours come last. how: of Popen.
     """
-    own = ["--host", "127.0.0.1", "--port", port, "--no-kernel-log"]
+    own = ["--host", "127.0.0.1", "--port", "0", "--no-kernel-log"]
     if "--pod-resources" not in arguments:
         own += ["--pod-resources", str(tmp_path / "absent.sock")]
     command = (sys.executable, "-c", "from healer.cli import main; main()", "exporter")

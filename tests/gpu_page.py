@@ -40,12 +40,17 @@ class Page:
 
 
 def read(text: str) -> Page:
+    """A line that is none, and a series told twice, are refused as Prometheus refuses them."""
     samples: dict[str, Samples] = {}
+    series = set()
     for line in text.splitlines():
         if not line.startswith("#"):
             found = _LINE.fullmatch(line)
             assert found is not None, line
             labels = {m["name"]: _plain(m["value"]) for m in _LABEL.finditer(found["labels"] or "")}
+            key = (found["name"], frozenset(labels.items()))
+            assert key not in series, f"twice: {line}"
+            series.add(key)
             samples.setdefault(found["name"], []).append((labels, float(found["value"])))
     return Page(text, samples)
 

@@ -17,11 +17,12 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, str(ROOT / "tools"))
     import chart  # noqa: PLC0415  # found once the folder is on the path
     import dashboards  # noqa: PLC0415
+    import exporter_tables  # noqa: PLC0415
     import image_lock  # noqa: PLC0415
     import monitoring  # noqa: PLC0415
     import pages  # noqa: PLC0415
 
-    makers = (chart, monitoring, dashboards, image_lock, pages)
+    makers = (chart, monitoring, dashboards, exporter_tables, image_lock, pages)
     made = {file: text for maker in makers for file, text in maker.generated().items()}
     stale = []
     for file, text in made.items():

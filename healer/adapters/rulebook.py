@@ -74,7 +74,8 @@ class _Rule:
     change: bool = False
     action: _Action = field(default_factory=_Action)
     reference: str = ""
-    mode: Annotated[str, Field(pattern=r"^(active|shadow)$")] = "active"
+    mode: Annotated[str, Field(pattern=r"^(active|shadow)?$")] = ""
+    """Empty: ours are active, those of other folders have to earn it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,17 @@ class _Xids:
 
 
 def load_rules(
-    folders: Sequence[Path] = (), disabled: Sequence[str] = (), *, own: Path = OWN
+    folders: Sequence[Path] = (),
+    disabled: Sequence[str] = (),
+    *,
+    own: Path = OWN,
+    shadow_until: int = 0,
 ) -> RuleBook:
     """The rules of `own` and then of each folder, without the disabled ones. Raises BadInput.
 
     disabled: ids of rules; names of signals stand in the same setting, so others are ignored.
+    shadow_until: right verdicts that a rule of `folders` needs before it proposes anything, unless
+    it says itself in which mode it is.
     """
     rules: dict[str, Rule] = {}
     xids: dict[int, Xid] = {}
@@ -108,15 +115,19 @@ def load_rules(
     for folder in (own, *folders):
         if not folder.is_dir():
             raise BadInput("a folder with `causes/`", path="rules.folders", value=str(folder))
-        rules.update(_of_folder(folder))
+        earns = 0 if folder is own else shadow_until
+        rules.update(_of_folder(folder, earns))
         xids.update(_xids(folder / "xid.yaml", xids))
         openings = [*_openings(folder / "incidents.yaml", xids), *openings]
     kept = tuple(rule for rule in rules.values() if rule.id not in disabled)
     return RuleBook(kept, xids, tuple(openings))
 
 
-def load_file(file: Path) -> tuple[Rule, ...]:
-    """The rules of one file. Raises BadInput naming the line of the stanza that is wrong."""
+def load_file(file: Path, earns: int = 0) -> tuple[Rule, ...]:
+    """The rules of one file. Raises BadInput naming the line of the stanza that is wrong.
+
+    earns: right verdicts that a rule without a mode needs.
+    """
     data = read_yaml(file)
     if not isinstance(data, Mapping) or set(data) - {"rules", "theme"}:
         raise BadInput("a mapping with `rules:`", file=file)
@@ -132,7 +143,8 @@ def load_file(file: Path) -> tuple[Rule, ...]:
         name = stanza.get("id")
         path = f"rules.{name}" if isinstance(name, str) else path
         try:
-            rule = _rule(build(_Rule, stanza, path=path, file=file), file, path, lines, number)
+            given = build(_Rule, stanza, path=path, file=file)
+            rule = _rule(given, file, path, lines.of(number), earns)
         except BadInput as error:
             raise _placed(error, lines, number, path) from error
         if rule.id in found:
@@ -144,10 +156,10 @@ def load_file(file: Path) -> tuple[Rule, ...]:
     return tuple(found.values())
 
 
-def _of_folder(folder: Path) -> dict[str, Rule]:
+def _of_folder(folder: Path, earns: int) -> dict[str, Rule]:
     found: dict[str, Rule] = {}
     for file in sorted((folder / "causes").glob("*.yaml")):
-        for rule in load_file(file):
+        for rule in load_file(file, earns):
             if rule.id in found:
                 where = f"{found[rule.id].file}:{found[rule.id].line}"
                 raise BadInput(
@@ -160,7 +172,7 @@ def _of_folder(folder: Path) -> dict[str, Rule]:
     return found
 
 
-def _rule(given: _Rule, file: Path, path: str, lines: _Lines, number: int) -> Rule:
+def _rule(given: _Rule, file: Path, path: str, line: int, earns: int) -> Rule:
     scopes = (given.scope,) if isinstance(given.scope, str) else given.scope
     kinds = tuple(_kind(scope, path) for scope in scopes if scope != INCIDENT)
     if not kinds and given.action.propose:
@@ -188,7 +200,8 @@ def _rule(given: _Rule, file: Path, path: str, lines: _Lines, number: int) -> Ru
         shadow=given.mode == "shadow",
         file=str(file),
         path=path,
-        line=lines.of(number),
+        line=line,
+        earns=0 if given.mode else earns,
     )
 
 

@@ -33,7 +33,7 @@ def detect(
     source: Annotated[Path, typer.Argument(metavar="IN.csv", help="timestamp,value[,more]")],
     target: Annotated[Path, typer.Argument(metavar="OUT.csv", help="timestamp,score,is_anomaly")],
     level: Annotated[str, typer.Option(help="Level that counts as anomaly: warn, page or act.")] = (
-        "page"
+        "warn"
     ),
     plot: Annotated[
         Path | None,

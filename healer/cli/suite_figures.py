@@ -6,6 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+HARMLESS = frozenset(
+    {"no_fault", "planned", "benign", "telemetry_fault", "detector_fault", "unknown"}
+)
+"""Causes about which silence is as right as naming them: nothing is broken that could be mended."""
+
 BINS = 10
 """Of the calibration error: runs of like confidence are compared with how often they are right."""
 
@@ -33,7 +38,8 @@ class Row:
 
     job: str
     first: bool
-    """The right cause on the right target leads; of a negative: it does, or nothing was said."""
+    """The right cause on the right target leads; where nothing is broken: it does, or nothing was
+    said."""
     third: bool
     left_alone: bool | None
     """Of a negative: nothing was done about it. None for a run that calls for something."""
@@ -63,12 +69,13 @@ def judge(result: Mapping[str, Any]) -> Row:
         )
     main = result["main"]
     silent = not main or not main["hypotheses"]
-    negative = bool(result["negative"])
+    negative = bool(result["negative"]) or (main is not None and main.get("called_for") == [])
     leading = [] if silent else main["hypotheses"]
+    at_rest = silent and negative and (not main or bool(HARMLESS & set(main.get("causes", ()))))
     return Row(
         job=result["job"],
-        first=(negative and silent) or (not silent and bool(main["right_cause"])),
-        third=(negative and silent) or (not silent and bool(main["right_third"])),
+        first=at_rest or (not silent and bool(main["right_cause"])),
+        third=at_rest or (not silent and bool(main["right_third"])),
         left_alone=_left_alone(result) if negative else None,
         healed=None if negative or not main else bool(main["healed"]),
         unsafe=len(result["unsafe"]),

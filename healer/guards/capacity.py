@@ -109,13 +109,18 @@ def _one_of(topology: Topology, workload: Target) -> Need | None:
 
 
 def _exhausted_budget(plan: Plan, topology: Topology) -> str:
+    """What no budget allows. One that is used up by pods which the plan itself moves first comes
+    back with their replacements; each eviction is judged again when its turn comes."""
     going: Counter[Target] = Counter()
+    back: Counter[Target] = Counter()
     for pod in plan.affected_pods:
-        if topology.fact(pod, "ready") and any(a.target == pod for a in plan.actions):
-            going.update(topology.related(pod, Kind.WORKLOAD)[:1])
+        if not any(a.target == pod for a in plan.actions):
+            continue
+        owners = topology.related(pod, Kind.WORKLOAD)[:1]
+        (going if topology.fact(pod, "ready") else back).update(owners)
     for owner, count in sorted(going.items()):
         budget = topology.fact(owner, "pdb") or {}
         allowed = budget.get("disruptions_allowed")
-        if allowed is not None and allowed < 1:
+        if allowed is not None and allowed + back[owner] < 1:
             return f"the disruption budget of {owner} allows none of {count}"
     return ""

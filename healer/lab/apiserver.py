@@ -150,13 +150,19 @@ class ApiServer:
                 at=self._now(),
                 method=request.method,
                 path=request.path,
-                dry_run=b"dryRun" in request.body
-                or any(key == "dryRun" for key, _ in request.query),
+                dry_run=_is_rehearsal(request),
                 user_agent=request.headers.get("user-agent", ""),
                 status=code,
                 body=body,
             )
         )
+
+
+def _is_rehearsal(request: Request) -> bool:
+    try:
+        return "All" in paths.dry_run_of(request)
+    except ApiError:
+        return False  # it was refused
 
 
 def _json(body: Obj, code: int = 200) -> Response:

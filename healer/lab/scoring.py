@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from healer.lab.apiserver import Write
+from healer.lab.attribution import (
+    Observed,
+    best_of,
+    cites,
+    expectation_of,
+    hypotheses_of,
+    incidents_of,
+    is_for,
+    is_right,
+    newest,
+    noticed_at,
+    others_than,
+    repairs,
+    said_of,
+)
 from healer.lab.lab import Lab
-from healer.lab.scenario import Expectation, Scenario
+from healer.lab.scenario import Scenario
 from healer.lab.world import Broken
-from healer.model.audit import AuditEntry
-from healer.model.incident import Incident
-from healer.model.intent import Intent
+
+__all__ = ["Observed", "changes", "score"]
 
 _PATHS = (
     (
@@ -47,15 +60,6 @@ _NODE = re.compile(r"/api/v1/nodes/(?P<name>[^/]+)$")
 _HARMLESS = re.compile(r"selfsubjectaccessreviews|/events(/|$)|/leases(/|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Healer's own record, from its report API or store."""
-
-    incidents: Sequence[Incident]
-    intents: Sequence[Intent]
-    audit: Sequence[AuditEntry] = ()
-
-
 def changes(log: Sequence[Write]) -> list[tuple[Write, str, str]]:
     """(write, verb, target) of everything that changed the cluster."""
     return [
@@ -74,7 +78,7 @@ def score(scenario: Scenario, lab: Lab, observed: Observed) -> dict[str, Any]:
     return {
         "scenario": scenario.name,
         "detected_after_s": first.get("detected_after_s"),
-        "hypotheses": first.get("hypotheses", _hypotheses(_newest(observed.incidents))),
+        "hypotheses": first.get("hypotheses", hypotheses_of(newest(observed.incidents))),
         "actions": [
             {
                 "verb": intent.plan.remediation,
@@ -97,21 +101,15 @@ def score(scenario: Scenario, lab: Lab, observed: Observed) -> dict[str, Any]:
 
 
 def _fault(scenario: Scenario, lab: Lab, broken: Broken, observed: Observed) -> dict[str, Any]:
-    expected = _expected(scenario, broken)
-    mine = _incidents_of(scenario, broken, observed.incidents, lab)
-    incident = _best(mine, expected)
-    acted = [
-        i
-        for i in observed.intents
-        if incident is not None
-        and i.plan.incident_id == incident.id
-        and i.plan.remediation != "escalate"
-        and not i.compensates
-    ]
-    detected = min((_noticed(i, broken, observed) for i in mine), default=None)
+    expected = expectation_of(scenario, broken)
+    mine = incidents_of(scenario, broken, observed, lab)
+    incident = best_of(mine, expected, broken, observed)
+    others = others_than(scenario, broken, lab)
+    acted = [i for i in repairs(incident, observed) if not is_for(i, others, expected)]
+    detected = min((noticed_at(i, broken, observed) for i in mine), default=None)
     recovered = _recovered(lab, broken)
-    hypotheses = _hypotheses(incident)
-    right_cause = any(_is_right(each, expected) for each in hypotheses[:1])
+    hypotheses = said_of(incident, expected, broken, observed)
+    right_cause = any(is_right(each, expected) for each in hypotheses[:1])
     right_action = expected is not None and (
         any(i.plan.remediation in expected.remediations and i.executed_at for i in acted)
         and all(i.plan.remediation in expected.remediations for i in acted if i.executed_at)
@@ -126,96 +124,12 @@ def _fault(scenario: Scenario, lab: Lab, broken: Broken, observed: Observed) -> 
         "action": ", ".join(dict.fromkeys(i.plan.remediation for i in acted)) or None,
         "recovered_after_s": recovered,
         "right_cause": right_cause,
-        "right_third": any(_is_right(each, expected) for each in hypotheses[:3]),
+        "right_third": any(is_right(each, expected) for each in hypotheses[:3]),
         "right_action": right_action,
-        "cited": _cites(incident),
+        "called_for": list(expected.remediations) if expected else [],
+        "causes": list(expected.causes) if expected else [],
+        "cited": cites(incident),
     }
-
-
-def _is_right(hypothesis: Mapping[str, Any], expected: Expectation | None) -> bool:
-    return (
-        expected is not None
-        and hypothesis["cause"] in expected.causes
-        and any(fnmatch.fnmatchcase(hypothesis["target"], p) for p in expected.targets)
-    )
-
-
-def _cites(incident: Incident | None) -> bool:
-    """Whether the leading cause names an observation that tells it from its rivals."""
-    diagnosis = None if incident is None else incident.acted_on or incident.diagnosis
-    leader = diagnosis.hypotheses[0] if diagnosis and diagnosis.hypotheses else None
-    if leader is None:
-        return False
-    return any(term.decisive and term.seen for term in leader.evidence_for)
-
-
-def _expected(scenario: Scenario, broken: Broken) -> Expectation | None:
-    names = (broken.spec.name, broken.spec.kind)
-    for expected in scenario.expect:
-        if expected.fault in names or (not expected.fault and len(scenario.faults) == 1):
-            return expected
-    return None
-
-
-def _incidents_of(
-    scenario: Scenario, broken: Broken, incidents: Sequence[Incident], lab: Lab
-) -> list[Incident]:
-    """Incidents that opened while this fault was the newest, or that it became a part of.
-
-    Where faults overlap, one that another fault explains is that one's, and one that this fault
-    explains is this one's although it opened after the next had begun.
-    """
-    others = [_expected(scenario, b) for b in lab.world.broken if b is not broken]
-    later = [b.at for b in lab.world.broken if b.at > broken.at]
-    until = min(later, default=scenario.start + scenario.duration)
-
-    def told(incident: Incident, expected: Expectation | None) -> bool:
-        return any(_is_right(each, expected) for each in _hypotheses(incident)[:1])
-
-    found = []
-    for incident in incidents:
-        begun = broken.at <= incident.opened_at < until
-        grown = incident.opened_at < broken.at and _grew(incident, broken, until)
-        if told(incident, _expected(scenario, broken)):
-            if incident.opened_at >= broken.at or grown:
-                found.append(incident)
-        elif (begun or grown) and not any(told(incident, other) for other in others):
-            found.append(incident)
-    return found
-
-
-def _grew(incident: Incident, broken: Broken, until: datetime) -> bool:
-    """Whether an incident that was open already took in symptoms of a later fault."""
-    symptoms = [f.since for f in incident.findings] + [e.at for e in incident.events]
-    still = incident.resolved_at is None or incident.resolved_at > broken.at
-    return still and any(broken.at <= at < until for at in symptoms)
-
-
-def _noticed(incident: Incident, broken: Broken, observed: Observed) -> datetime:
-    """When it opened; for one that was open already, when its diagnosis changed."""
-    if incident.opened_at >= broken.at:
-        return incident.opened_at
-    changed = [
-        entry.at
-        for entry in observed.audit
-        if entry.incident_id == incident.id
-        and entry.kind == "incident.diagnosed"
-        and entry.at >= broken.at
-    ]
-    return min(changed, default=incident.updated_at)
-
-
-def _best(incidents: Sequence[Incident], expected: Expectation | None) -> Incident | None:
-    """The incident that speaks of this fault; else the gravest that came after it."""
-    causes = expected.causes if expected else ()
-    for incident in incidents:
-        if any(_is_right(each, expected) for each in _hypotheses(incident)[:1]):
-            return incident
-    for incident in incidents:
-        hypotheses = _hypotheses(incident)
-        if hypotheses and hypotheses[0]["cause"] in causes:
-            return incident
-    return incidents[0] if incidents else None
 
 
 def _recovered(lab: Lab, broken: Broken) -> float | None:
@@ -238,20 +152,6 @@ def _well_since(lab: Lab, broken: Broken, until: datetime) -> float | None:
     if (until - last).total_seconds() < 60:
         return None
     return _seconds(last, broken.at)
-
-
-def _hypotheses(incident: Incident | None) -> list[dict[str, Any]]:
-    diagnosis = None if incident is None else incident.acted_on or incident.diagnosis
-    if diagnosis is None:
-        return []
-    return [
-        {"cause": h.cause, "target": str(h.target), "confidence": round(h.confidence, 3)}
-        for h in diagnosis.hypotheses[:5]
-    ]
-
-
-def _newest(incidents: Sequence[Incident]) -> Incident | None:
-    return max(incidents, key=lambda i: i.opened_at, default=None)
 
 
 def _allowed(scenario: Scenario, verb: str, target: str) -> bool:

@@ -144,6 +144,8 @@ class Tsdb:
 
     def gather(self, handles: NDArray[np.int64], start_ms: int, end_ms: int) -> list[Bundle]:
         """Samples with start_ms <= time <= end_ms, series with the same times together."""
+        if not len(handles):
+            return []
         with self._lock:
             blocks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
             lane_of = self._lane_of[handles]

@@ -19,7 +19,7 @@ class AuditEntry:
     `kind` is one of: incident.opened, incident.diagnosed, incident.resolved,
     incident.escalated, plan.proposed, plan.refused, intent.rehearsed, intent.approved,
     intent.rejected, intent.executing, step.sent, step.answered, intent.verified,
-    intent.aborted, undo.planned, mode.changed, switch.changed, daemon.started.
+    intent.aborted, diagnosis.judged, undo.planned, mode.changed, switch.changed, daemon.started.
     """
 
     kind: str

@@ -32,6 +32,10 @@ class Notice:
     url: str = ""
     links: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What a reader may do about it → the signed link that does it: answer, take, mute."""
+    tried: tuple[Intent, ...] = ()
+    """Of an incident that needs a person: what was done or decided against, oldest first."""
+    why: str = ""
+    """Of an incident that needs a person: why."""
 
     @property
     def severity(self) -> Severity:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from healer.model.event import Event
 from healer.model.expression import Expression
 from healer.model.incident import Severity
+from healer.model.opinion import Standing, has_earned
 from healer.model.snapshot import Problem
 from healer.model.target import Kind
 
@@ -68,6 +69,12 @@ class Rule:
     file: str = ""
     path: str = ""
     line: int = 0
+    earns: int = 0
+    """Right verdicts of people after which it leaves the shadow; 0: it has never been in it."""
+
+    def is_shadow(self, standing: Standing = (0, 0)) -> bool:
+        """Whether it proposes nothing, after what people said of it."""
+        return self.shadow or (self.earns > 0 and not has_earned(standing, self.earns))
 
     @property
     def is_null(self) -> bool:

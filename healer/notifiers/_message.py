@@ -22,6 +22,7 @@ from healer.wording import name, say, span
 MOST_TARGETS = 3
 MOST_SYMPTOMS = 4
 MOST_EVIDENCE = 4
+MOST_TRIED = 3
 MOST_IN_DIGEST = 15
 
 
@@ -32,9 +33,13 @@ def lines(notice: Notice, markup: Markup, language: str, zone: str) -> tuple[str
     found = [*([asked] if asked else []), *_what(notice, markup, language, place)]
     if notice.occasion is Occasion.RESOLVED:
         return tuple(found)
+    if notice.why:
+        said = harmless(phrase(notice.why, language))
+        found.append(_fact("chat.why_person", said, markup, language))
+    found += (_tried(each, markup, language) for each in notice.tried[-MOST_TRIED:])
     found += _why(incident, markup, language)
     for intent in notice.intents:
-        found += _done(intent, markup, language, place, by_link="answer" in notice.links)
+        found += _done(intent, markup, language, by_link="answer" in notice.links)
     return tuple(found)
 
 
@@ -171,6 +176,17 @@ def _why(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
         )
 
 
+def _tried(intent: Intent, markup: Markup, language: str) -> str:
+    what = name("remediation", intent.plan.remediation, language)
+    state = name("state", intent.state.value, language)
+    reasons = intent.outcome.reasons if intent.outcome else ()
+    because = "; ".join(phrase(each, language) for each in reasons[:2]) or intent.note
+    said = f"{what} {harmless(str(intent.plan.target), 120)}: {state}"
+    return _fact(
+        "chat.tried", f"{said} ({harmless(because)})" if because else said, markup, language
+    )
+
+
 def _was_seen(term: Term) -> bool:
     """Not what is believed beforehand, nor how much of the incident it would explain."""
     return term.family not in ("prior", "coverage")
@@ -193,9 +209,7 @@ def _resolution(said: str, language: str) -> str:
     return f"{name('remediation', remedy, language)}: {state}"
 
 
-def _done(
-    intent: Intent, markup: Markup, language: str, place: ZoneInfo, *, by_link: bool
-) -> Iterator[str]:
+def _done(intent: Intent, markup: Markup, language: str, *, by_link: bool) -> Iterator[str]:
     plan = intent.plan
     what = name("remediation", plan.remediation, language)
     target = markup.code.format(harmless(str(plan.target), 120))
@@ -215,7 +229,12 @@ def _done(
                 markup.bullet.format(harmless(phrase(r, language)))
                 for r in intent.outcome.reasons[:3]
             )
-    held = [v for v in intent.verdicts if v.decision > Decision.OBSERVE]
+    # That a person is asked, and until when, the message's second line has said already.
+    held = [
+        v
+        for v in intent.verdicts
+        if v.decision > Decision.OBSERVE and v.decision is not Decision.APPROVE
+    ]
     for verdict in held[:3]:
         said = name("decision", verdict.decision.name.lower(), language)
         reasons = harmless("; ".join(verdict.reasons))
@@ -229,8 +248,6 @@ def _done(
         yield _fact(
             "chat.reject", markup.code.format(f"healer reject {intent.id}"), markup, language
         )
-    if intent.state is State.PLANNED and intent.expires_at is not None:
-        yield _fact("chat.until", moment(intent.expires_at, place), markup, language)
 
 
 def _fact(key: str, value: str, markup: Markup, language: str) -> str:

@@ -31,6 +31,16 @@ _CHINESE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"^no fresh sample of (.+)$", r"没有 \1 的新样本"),
         (r"^(.+) is not ready$", r"\1 未就绪"),
+        (
+            r"^the hardware is out of service; it has to be repaired or replaced$",
+            "硬件已停止服务，需要维修或更换",
+        ),
+        (
+            r"^what became of an action is not known; look before anything else is done$",
+            "某次操作的结果未知，请先核实再做其他处置",
+        ),
+        (r"^every remediation was tried$", "所有处置都已尝试"),
+        (r", confidence (\d+ ?%)$", r"，置信度 \1"),
         (r"^symptoms ceased; Healer only observed$", "现象消失（Healer 仅观察）"),
         (r"^symptoms ceased$", "现象消失"),
         (r" no samples since (.+?)(?=;|$)", r" 自 \1 起无样本"),

@@ -11,6 +11,7 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from healer.attention import mute, take
 from healer.errors import BadInput
@@ -40,8 +41,13 @@ def question(token: Token, request: Request, deps: Deps) -> Response:
 @router.post("/l/{token}")
 async def answered(token: Token, request: Request, deps: Deps) -> Response:
     """Carries the answer out, once."""
+    body = await read_body(request, 16_384)
+    return await run_in_threadpool(_answer, token, body, request, deps)
+
+
+def _answer(token: str, body: bytes, request: Request, deps: ServerDeps) -> Response:
     asked = _asked(token, deps)
-    form = parse_qs((await read_body(request, 16_384)).decode("utf-8", "replace"))
+    form = parse_qs(body.decode("utf-8", "replace"))
     given = {key: values[0].strip() for key, values in form.items()}
     who = f"link:{storable(given.get('by', '')[:100]) or '?'}"
     try:

@@ -21,6 +21,7 @@ from healer.server.given import Deps, TheGate, read_body
 from healer.server.look import render, stylesheet
 from healer.server.problems import Refusal
 from healer.server.reading import RecentStats, record_of, waiting
+from healer.server.timeline import MOST_SEEN, readable
 from healer.wording import LANGUAGES
 
 LANGUAGE_COOKIE = "healer_language"
@@ -113,10 +114,12 @@ def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
         rivals=diagnosis.hypotheses[1:] if diagnosis else (),
         intents=record.intents,
         waiting=[i for i in waiting(deps.store, deps.clock.now()) if i in record.intents],
-        moments=record.timeline(language_of(request)),
+        moments=readable(record.timeline(language_of(request)), language_of(request)),
         deliveries=record.deliveries,
         charts=charts,
         prints=deps.pdf is not None,
+        most_seen=MOST_SEEN,
+        unseen=sum(max(0, len(x) - MOST_SEEN) for x in (found.findings, found.events)),
         refresh=found.is_open,
     )
 

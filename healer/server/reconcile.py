@@ -123,7 +123,10 @@ class Reconciler:
         url = f"{self._settings.alertmanager_url.rstrip('/')}/api/v2/alerts"
         try:
             answer = self._session.get(
-                url, headers=self._headers(), timeout=(3.05, 20), allow_redirects=False
+                url,
+                headers=alertmanager_headers(self._settings),
+                timeout=(3.05, 20),
+                allow_redirects=False,
             )
             if answer.status_code != requests.codes.ok:
                 raise Temporary(f"alertmanager: {url} answered {answer.status_code}")
@@ -135,14 +138,16 @@ class Reconciler:
         except requests.RequestException as error:
             raise Temporary(f"alertmanager: {url}: {type(error).__name__}") from error
 
-    def _headers(self) -> dict[str, str]:
-        file = self._settings.alertmanager_token_file
-        if file is None:
-            return {}
-        try:
-            return {"Authorization": f"Bearer {file.read_text(encoding='utf-8').strip()}"}
-        except OSError as error:
-            raise Temporary(f"{file}: {error.strerror}") from error
+
+def alertmanager_headers(settings: ServerSettings) -> dict[str, str]:
+    """With the token, where there is one. Raises Temporary."""
+    file = settings.alertmanager_token_file
+    if file is None:
+        return {}
+    try:
+        return {"Authorization": f"Bearer {file.read_text(encoding='utf-8').strip()}"}
+    except OSError as error:
+        raise Temporary(f"{file}: {error.strerror}") from error
 
 
 def _place(episode: Episode) -> tuple[str, datetime]:

@@ -17,7 +17,7 @@ from healer.redaction import redacted
 from healer.server.charts import Chart
 from healer.server.look import render, stylesheet
 from healer.server.security import report_policy
-from healer.server.timeline import timeline
+from healer.server.timeline import readable, timeline
 from healer.wording import say, span
 
 
@@ -88,7 +88,7 @@ def _content(
         "incident": incident,
         "leader": leader,
         "intents": intents,
-        "moments": timeline(incident, intents, audit, (), language),
+        "moments": readable(timeline(incident, intents, audit, (), language), language),
         "sentence": sentence,
         "noticed": say("report.noticed", language, span=span(detection, language)),
         "lasted": lasted,

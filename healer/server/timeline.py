@@ -12,6 +12,9 @@ from healer.model.incident import Incident
 from healer.model.intent import Intent
 from healer.wording import name, say
 
+MOST_SEEN = 200
+_SEEN = ("event", "symptom")
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -50,6 +53,19 @@ def timeline(
     if not any(kind.startswith(("step.", "intent.")) for kind in told):
         found.extend(_deeds(intents, language))
     return tuple(sorted(found, key=lambda m: m.at))
+
+
+def readable(moments: Sequence[Moment], language: str) -> tuple[Moment, ...]:
+    """What a person can read: of a storm's alerts and symptoms the first few hundred, and how many
+    more there were. What was done and decided is always there."""
+    seen = [m for m in moments if m.kind in _SEEN]
+    if len(seen) <= MOST_SEEN:
+        return tuple(moments)
+    cut = seen[MOST_SEEN:]
+    left = {id(m) for m in cut}
+    more = Moment(cut[-1].at, "event", say("chat.more", language, n=len(cut)))
+    kept = [m for m in moments if id(m) not in left]
+    return tuple(sorted([*kept, more], key=lambda m: m.at))
 
 
 def _symptoms(incident: Incident) -> Iterator[Moment]:

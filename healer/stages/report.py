@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from healer.model.actions import Escalate
 from healer.model.incident import Incident, Phase
 from healer.model.intent import Intent, State
 from healer.model.message import Notice, Occasion
@@ -28,6 +29,8 @@ _OCCASIONS = {
     State.UNKNOWN: Occasion.ACTED,
 }
 """A success is told by the incident's end, and an abortion by what follows it."""
+
+_TRIED = (State.SUCCEEDED, State.FAILED, State.UNKNOWN, State.ABORTED)
 
 
 def notices(
@@ -77,10 +80,23 @@ def _notices(
             url = f"{public_url.rstrip('/')}/approvals/{intent.id}"
         yield Notice(occasion, incident, now, (intent,), url)
     if incident.phase is Phase.ESCALATED:
-        yield Notice(Occasion.ESCALATED, incident, now, (), page)
+        tried = tuple(i for i in mine if i.state in _TRIED)
+        yield Notice(
+            Occasion.ESCALATED, incident, now, (), page, tried=tried, why=_why(incident, intents)
+        )
     elif not told and incident.phase in (Phase.OPEN, Phase.DIAGNOSED):
         occasion = Occasion.DIAGNOSED if _settled(incident, now) else Occasion.OPENED
         yield Notice(occasion, incident, now, (), page)
+
+
+def _why(incident: Incident, intents: Sequence[Intent]) -> str:
+    """The newest reason for which a person was called."""
+    for intent in reversed(intents):
+        if intent.plan.incident_id == incident.id:
+            for action in intent.plan.actions:
+                if isinstance(action, Escalate):
+                    return action.reason
+    return ""
 
 
 def _settled(incident: Incident, now: datetime) -> bool:

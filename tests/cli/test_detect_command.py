@@ -65,6 +65,7 @@ def test_levels_and_pictures(tmp_path):
     assert counts == sorted(counts, reverse=True)
     assert run(source, tmp_path / "o.csv", "--plot", tmp_path / "p.png").exit_code == 0
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (tmp_path / "o.csv").read_text() == (tmp_path / "warn.csv").read_text()
 
 
 @pytest.mark.parametrize(

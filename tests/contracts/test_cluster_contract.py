@@ -8,15 +8,19 @@ of its own when KUBEBUILDER_ASSETS names the folder of its programs.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import charts
 import pytest
+import servers
+import yaml
 from control_plane import Agents, control_plane, missing
 from kube_world import World
 from kubernetes.client import ApiClient
@@ -44,6 +48,11 @@ from healer.settings import KubernetesSettings
 IMAGES = ("registry.k8s.io/pause:3.9", "registry.k8s.io/pause:3.10")
 BAD_IMAGE = "registry.invalid/no-such-image:1"
 PATIENCE_S = 120.0
+Install = Callable[[Path, str], tuple[ApiClient, ApiClient]]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::urllib3.exceptions.InsecureRequestWarning"  # a KUBECONFIG may ask for it
+)
 
 
 @dataclass
@@ -56,10 +65,15 @@ class Backend:
     namespace: str
     node_name: str
     settle: Callable[[], None]
+    reading: ApiClient | None = None
+    acting: ApiClient | None = None
+    """With the rights that Healer has there; by default those of whoever runs the tests."""
 
     def __post_init__(self) -> None:
-        self.cluster = KubernetesCluster(self.api, self.settings, self.clock)
-        self.hands = KubernetesHands(self.api, self.clock)
+        reading, acting = self.reading or self.api, self.acting or self.api
+        armed = (self.namespace,)
+        self.cluster = KubernetesCluster(reading, self.settings, self.clock, armed, acting)
+        self.hands = KubernetesHands(acting, self.clock)
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = write(self.api, "POST", path, body)
@@ -166,18 +180,46 @@ def _ready_in(world: World, namespace: str) -> Callable[[str, bool], None]:
 def genuine() -> Iterator[Backend]:
     if os.environ.get("HEALER_TEST_CLUSTER") != "1" or not os.environ.get("KUBECONFIG"):
         pytest.skip("a genuine cluster needs HEALER_TEST_CLUSTER=1 and KUBECONFIG")
-    settings = KubernetesSettings(kubeconfig=Path(os.environ["KUBECONFIG"]))
+    yield from _named_by(Path(os.environ["KUBECONFIG"]))
+
+
+def _named_by(kubeconfig: Path, install: Install | None = None) -> Iterator[Backend]:
+    """A namespace and nodes of our own, which are taken away again."""
+    settings = KubernetesSettings(kubeconfig=kubeconfig)
     api = connect(settings)
     namespace = f"healer-contract-{uuid.uuid4().hex[:8]}"
     assert write(api, "POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}).ok
-    # A node object without a kubelet is enough to be cordoned.
-    assert write(api, "POST", "/api/v1/nodes", {"metadata": {"name": namespace}}).ok
+    agents = Agents(api, namespace, frozenset({BAD_IMAGE}))
+    played = not _has_kubelets(api)
+    nodes = [f"{namespace}-{each}" for each in ("a", "b", "spare")] if played else [namespace]
+    for name in nodes:
+        # Without a kubelet a node object is enough to be cordoned.
+        agents.node(name, ready=played)
+
+    def settle() -> None:
+        if played:
+            agents.work()
+        time.sleep(0.2)
+
+    rights = install(kubeconfig, namespace) if install else (None, None)
     try:
-        yield Backend(api, settings, SystemClock(), namespace, namespace, lambda: time.sleep(0.5))
+        yield Backend(api, settings, SystemClock(), namespace, nodes[-1], settle, *rights)
     finally:
-        write(api, "DELETE", f"/api/v1/nodes/{namespace}", {})
         write(api, "DELETE", f"/api/v1/namespaces/{namespace}", {})
+        for _ in range(50):
+            if not played or read(api, f"/api/v1/namespaces/{namespace}").code == 404:
+                break
+            settle()
+        for name in nodes:
+            write(api, "DELETE", f"/api/v1/nodes/{name}", {})
         api.rest_client.pool_manager.clear()
+
+
+def _has_kubelets(api: ApiClient) -> bool:
+    """Whether a kubelet has renewed its lease lately."""
+    found = read(api, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")
+    since = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
+    return any((lease["spec"].get("renewTime") or "") > since for lease in found.body["items"])
 
 
 def played() -> Iterator[Backend]:
@@ -202,26 +244,50 @@ def played() -> Iterator[Backend]:
 
 def built() -> Iterator[Backend]:
     """A genuine control plane without kubelets."""
+    for kubeconfig in _built():
+        yield from _named_by(kubeconfig)
+
+
+def _built() -> Iterator[Path]:
     assets = os.environ.get("KUBEBUILDER_ASSETS", "")
     if not assets:
         pytest.skip("a control plane of our own needs KUBEBUILDER_ASSETS")
     if lacking := missing(assets):
         pytest.skip(f"{assets} lacks {', '.join(lacking)}")
     with control_plane(assets) as kubeconfig:
-        settings = KubernetesSettings(kubeconfig=kubeconfig)
-        api = connect(settings)
-        namespace = f"healer-contract-{uuid.uuid4().hex[:8]}"
-        assert write(api, "POST", "/api/v1/namespaces", {"metadata": {"name": namespace}}).ok
-        agents = Agents(api, namespace, frozenset({BAD_IMAGE}))
-        for name in ("node-a", "node-b", "spare"):
-            agents.node(name)
+        yield kubeconfig
 
-        def settle() -> None:
-            agents.work()
-            time.sleep(0.2)
 
-        yield Backend(api, settings, SystemClock(), namespace, "spare", settle)
-        api.rest_client.pool_manager.clear()
+def chartered() -> Iterator[Backend]:
+    """A genuine control plane on which Healer has what the chart gives it, and nothing else."""
+    for kubeconfig in _built():
+        yield from _named_by(kubeconfig, _installed)
+
+
+def _installed(kubeconfig: Path, namespace: str) -> tuple[ApiClient, ApiClient]:
+    """Clients of the identity that reads and of the one that acts, with everything armed."""
+    names = yaml.safe_load((charts.CHART / "values.yaml").read_text())["remediation"]["actions"]
+    armed = {"namespaces": [namespace], "actions": {name: {"enabled": True} for name in names}}
+    text = charts.template({"remediation": armed}, "--kube-version", "1.36.0")
+
+    def kubectl(*arguments: str, given: str = "") -> str:
+        done = subprocess.run(
+            [servers.binary("kubectl"), "--kubeconfig", kubeconfig, *arguments],
+            input=given, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    kubectl("create", "namespace", charts.NAMESPACE)
+    kubectl("apply", "-f", "-", given=text)
+    token = kubectl("create", "token", "r-healer", "--namespace", charts.NAMESPACE)
+    config = yaml.safe_load(kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    own = kubeconfig.with_name("healer.kubeconfig")
+    own.write_text(yaml.safe_dump(config))
+    given = KubernetesSettings(kubeconfig=own)
+    user = f"system:serviceaccount:{charts.NAMESPACE}:r-healer-act"
+    return connect(given), connect(given, user)
 
 
 @pytest.fixture(
@@ -230,6 +296,7 @@ def built() -> Iterator[Backend]:
         pytest.param(played, id="played", marks=pytest.mark.sim_only),
         pytest.param(genuine, id="genuine", marks=pytest.mark.real_ok),
         pytest.param(built, id="built", marks=pytest.mark.real_ok),
+        pytest.param(chartered, id="chartered", marks=pytest.mark.real_ok),
     ]
 )
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
@@ -428,3 +495,50 @@ def test_a_quarantined_pod_is_replaced_and_taken_back(backend: Backend) -> None:
         lambda: len([p for p in backend.pods() if "deletionTimestamp" not in p["metadata"]]) == 2,
         "one too many goes",
     )
+
+
+MERGE = "application/merge-patch+json"
+
+
+@pytest.fixture
+def chart() -> Iterator[Backend]:
+    yield from chartered()
+
+
+@pytest.mark.real_ok
+def test_what_the_chart_does_not_give_is_refused_by_the_api_server(chart: Backend) -> None:
+    chart.deploy()
+    node, pod = f"/api/v1/nodes/{chart.node_name}", chart.pods()[0]["metadata"]["name"]
+    pods = f"/api/v1/namespaces/{chart.namespace}/pods"
+    reading, acting = chart.reading, chart.acting
+    assert reading is not None
+    assert acting is not None
+
+    def policed(path: str, body: dict[str, Any], api: ApiClient = acting) -> bool:
+        answer = write(api, "PATCH", path, body, content_type=MERGE, dry_run=True)
+        return "ValidatingAdmissionPolicy" in answer.message
+
+    labelled = {"metadata": {"labels": {"pool": "mine"}}}
+    chart.eventually(lambda: policed(node, labelled), "the policies are in force")
+    for path, body in (
+        (node, {"spec": {"taints": [{"key": "a", "effect": "NoExecute"}]}}),
+        (node, {"metadata": {"annotations": {"another": "note"}}}),
+        (f"{pods}/{pod}", {"spec": {"activeDeadlineSeconds": 1}}),
+        (f"{chart.apps}/c", {"spec": {"paused": True}}),
+        (f"{chart.apps}/c", {"spec": {"replicas": 0}}),
+    ):
+        assert policed(path, body), (path, body)
+    for api, method, path in (
+        (acting, "POST", pods),
+        (acting, "DELETE", f"{chart.apps}/c"),
+        (acting, "POST", "/api/v1/namespaces/default/pods/x/eviction"),
+        (acting, "DELETE", "/api/v1/namespaces/default/pods/x"),
+        (reading, "PATCH", node),
+        (reading, "POST", f"{pods}/{pod}/eviction"),
+    ):
+        kind = MERGE if method == "PATCH" else "application/json"
+        answer = write(api, method, path, {}, content_type=kind, dry_run=True)
+        assert answer.code == 403, (method, path, answer.message)
+    for path in (f"/api/v1/namespaces/{chart.namespace}/secrets", "/api/v1/secrets"):
+        assert read(reading, path).code == 403
+        assert read(acting, path).code == 403

@@ -133,13 +133,21 @@ def test_what_all_columns_do_together_is_no_surprise_and_what_one_does_alone_is(
     times = START + 60.0 * np.arange(900)
     load = 1.0 + 0.3 * np.sin(times / 7200 * 2 * np.pi) + 0.1 * np.sin(times / 1700)
     noise = rng.normal(0, 0.03, (900, 10))
-    surge = np.where((times >= times[600]) & (times < times[630]), 0.8, 0.0)[:, None]
-    burst = 50 * (load[:, None] + surge + noise)
-    alone = 50 * (load[:, None] + surge * np.isin(np.arange(10), (2, 3)) + noise)
+    surge = np.where((times >= times[600]) & (times < times[630]), 1.0, 0.0)[:, None]
+    burst = 50 * (load[:, None] + 0.8 * surge + noise)
+    alone = 50 * (load[:, None] + 1.2 * surge * np.isin(np.arange(10), (2, 3)) + noise)
     assert len(pages(times, burst)) == 0
     found = pages(times, alone)
-    assert 600 <= found[0] <= 615
+    assert 600 <= found[0] <= 608
     assert found[-1] < 630 + 15
+
+
+def test_a_column_that_always_stood_still_may_not_jump_in_a_table():
+    times, values = table(days=4, columns=4)
+    values[:, 3] = 7.0
+    assert len(pages(times, values)) == 0
+    values[900:912, 3] = 9.0
+    assert 900 <= pages(times, values)[0] <= 901
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])

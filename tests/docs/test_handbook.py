@@ -25,7 +25,7 @@ DOCS = ROOT / "docs"
 PAGES = [
     *(DOCS / f"{name}.md" for name in (
         "architecture", "arming", "comparison", "getting-started", "runbooks", "security",
-        "settings", "sizing", "writing-a-detector", "writing-a-notifier",
+        "settings", "sizing", "one-machine", "writing-a-detector", "writing-a-notifier",
         "writing-a-remediation", "writing-a-rule", "writing-a-signal",
     )),
     *sorted((DOCS / "zh").glob("*.md")),
@@ -150,7 +150,7 @@ def _is_settings(found: dict[str, object]) -> bool:
 
 def test_pages_in_two_languages_have_one_shape() -> None:
     """The Chinese chat page is an excerpt and says so."""
-    for name in ("getting-started", "arming", "runbooks"):
+    for name in sorted(page.stem for page in (DOCS / "zh").glob("*.md")):
         shapes = [
             re.findall(
                 r"^#+|^```\w*|^\| |^\d\. ", (DOCS / folder / f"{name}.md").read_text("utf-8"), re.M
@@ -167,3 +167,12 @@ def test_pages_in_two_languages_have_one_shape() -> None:
             for f in ("", "zh")
         ]
         assert blocks[0] == blocks[1], name
+        said = [
+            set(
+                re.findall(
+                    r"`([a-z_]+(?:\.[a-z_]+)*)`", (DOCS / f / f"{name}.md").read_text("utf-8")
+                )
+            )
+            for f in ("", "zh")
+        ]
+        assert said[0] - said[1] == set(), f"{name}: not named in Chinese"

@@ -4,6 +4,7 @@
  *   init CODE                 what nvmlInit answers (0 by default)
  *   driver TEXT, nvml TEXT    versions
  *   count_code CODE           what nvmlDeviceGetCount answers
+ *   generation N              of the driver: devices of an earlier one answer that they are lost
  *   latency_us N              every call on a device takes that long
  *   chaos N                   N of 1000 calls on a device answer NOT_SUPPORTED, TIMEOUT or UNKNOWN
  *   fail FUNCTION CODE        that function answers CODE
@@ -46,6 +47,7 @@ static struct timespec read_at;
 static off_t read_size = -1;
 static ino_t read_inode;
 static int opened;
+static long born;                                       /* the driver's generation when opened */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void parse(FILE *file) {
@@ -131,7 +133,7 @@ static int enter_device(const char *function, device d) {
     if (!d) return INVALID;
     long wait = number(-1, "latency_us", 0);
     if (wait) usleep(wait);
-    if (number(d->gpu, "hidden", 0)) return LOST;
+    if (number(d->gpu, "hidden", 0) || number(-1, "generation", 0) != born) return LOST;
     static u32 dice = 1;
     static const int answers[] = {NOT_SUPPORTED, TIMEOUT, UNKNOWN};
     dice = dice * 1664525u + 1013904223u;
@@ -175,6 +177,7 @@ API int nvmlInitWithFlags(u32 flags) {
     int code = enter(__func__);
     if (!code) code = (int)number(-1, "init", OK);
     if (code) opened--;
+    else born = number(-1, "generation", 0);
     for (int g = 0; g < MAX_GPUS; g++) {
         whole[g] = (struct device){g, -1};
         for (int p = 0; p < MAX_PARTS; p++) parts[g][p] = (struct device){g, p};
@@ -223,6 +226,7 @@ API int nvmlDeviceGetHandleByIndex_v2(u32 index, device *out) {
     int gpus[MAX_GPUS], code = enter(__func__), count = listed(gpus);
     if (code) return code;
     if ((int)index >= count) return INVALID;
+    if (number(-1, "generation", 0) != born) return LOST;
     if (number(gpus[index], "state", OK) == LOST) return LOST;   /* as nvml.h says it does */
     *out = &whole[gpus[index]];
     return OK;

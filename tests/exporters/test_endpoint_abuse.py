@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +138,7 @@ def test_a_scrape_under_way_is_answered_before_the_end() -> None:
     made.shutdown()
     threading.Timer(0.1, go.set).start()
     made.server_close()
+    assert go.is_set()
     scraper.join(5)
     worker.join(5)
     assert answers == ["whole 1\n"]
@@ -165,8 +169,16 @@ def test_a_second_exporter_on_the_port_says_so_and_the_first_goes_on(
 ) -> None:
     node.with_gpus(1)
     with serving(tmp_path) as first:
-        port = str(first.http.server_address[1])
-        refused = pytest.raises(AssertionError, match=f"healer: .*127.0.0.1:{port}.*free address")
-        with refused, process(tmp_path, node.environment, port=port):
-            pass
+        port = int(first.http.server_address[1])
+        second = subprocess.run(
+            [sys.executable, "-m", "exporters", json.dumps({"port": port})],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 2
+        assert second.stderr.startswith("healer: ")
+        assert f"127.0.0.1:{port}" in second.stderr
+        assert second.stderr.count("\n") == 1
         assert scrape(first).value("healer_gpu_present") == 1

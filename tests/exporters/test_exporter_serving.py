@@ -40,7 +40,7 @@ def test_every_default_counter_that_nvml_can_give_has_the_name_and_type_of_dcgm_
 
 def test_the_tables_of_the_documentation_are_up_to_date() -> None:
     document = (CHECKOUT / "docs" / "exporter.md").read_text(encoding="utf-8")
-    assert rewrite(document) == document, "run: python -m exporters.describe docs/exporter.md"
+    assert rewrite(document) == document, "run: python tools/generate.py"
     assert "| missing |" not in document
     assert all(f"`{name}`" in document for name in OWN if name.startswith("healer_"))
 

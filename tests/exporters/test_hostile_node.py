@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from gpu_exporter import serving
+from gpu_exporter import scrape, serving, until
 from gpu_node import GpuNode, uuid_of
 from gpu_page import Page, page_of, read
 from kubelet_stub import device, field, kubelet, pod
@@ -127,18 +127,23 @@ def test_a_mig_mode_that_cannot_be_read_for_once_does_not_make_the_card_whole(
 def test_noise_in_the_cards_memory_for_names_costs_the_name_alone(
     node: GpuNode, clock: Clock
 ) -> None:
-    node.with_gpus(2).set(0, name="NVIDIA \udcff\udcfe", vbios="\udc80")
+    node.with_gpus(3).set(0, name="NVIDIA \udcff\udcfe", vbios="\udc80")
+    node.set(2, uuid="GPU-\udcff")
     shown = page_of(swept(clock))
     assert shown.value(TEMP, UUID=uuid_of(0)) == 41
     assert shown.value("healer_gpu_driver_state", state="ok") == 1
     (noisy,) = [ls for ls, _ in shown["healer_gpu_info"] if ls["UUID"] == uuid_of(0)]
     assert "vbios_version" not in noisy
+    assert shown.value("healer_gpu_present") == 2
 
 
-def test_a_library_replaced_under_us_is_a_state_of_the_node(node: GpuNode, clock: Clock) -> None:
+@pytest.mark.parametrize("call", ["nvmlDeviceGetPowerUsage", "nvmlDeviceGetUUID"])
+def test_a_library_replaced_under_us_is_a_state_of_the_node(
+    node: GpuNode, clock: Clock, call: str
+) -> None:
     node.with_gpus(2)
     watch = swept(clock)
-    node.say("fail nvmlDeviceGetPowerUsage 18", "init 18")
+    node.say(f"fail {call} 18", "init 18")
     watch.sweep_once()
     shown = page_of(watch)
     assert shown.value("healer_gpu_driver_state", state="mismatch") == 1
@@ -148,10 +153,24 @@ def test_a_library_replaced_under_us_is_a_state_of_the_node(node: GpuNode, clock
     assert page_of(watch).value("healer_gpu_present") == 2
 
 
-def test_a_driver_reloaded_while_handles_were_held_is_found_again(
+def test_a_driver_reloaded_under_us_is_found_by_opening_it_anew(
     node: GpuNode, clock: Clock
 ) -> None:
     """The old handles answer that their devices are lost, for ever."""
+    node.with_gpus(2)
+    watch = swept(clock)
+    node.say("generation 1")
+    for after_s, lost in ((10, 2), (290, 2), (301, 2), (311, 0)):
+        clock.now_s = 1000.0 + after_s
+        watch.sweep_once()
+        states = [v for ls, v in page_of(watch)["healer_gpu_state"] if ls["state"] == "lost"]
+        assert sum(states) == lost, after_s
+    assert page_of(watch).value("healer_gpu_present") == 2
+
+
+def test_gpus_that_stay_lost_stay_lost_though_the_library_is_opened_anew(
+    node: GpuNode, clock: Clock
+) -> None:
     node.with_gpus(2)
     watch = swept(clock)
     for gpu in (0, 1):
@@ -161,10 +180,6 @@ def test_a_driver_reloaded_while_handles_were_held_is_found_again(
         watch.sweep_once()
         states = [v for ls, v in page_of(watch)["healer_gpu_state"] if ls["state"] == "lost"]
         assert states == [1, 1]
-    for gpu in (0, 1):
-        node.set(gpu, state=None)
-    watch.sweep_once()
-    assert page_of(watch).value("healer_gpu_present") == 2
 
 
 def test_a_set_of_events_that_cannot_be_given_back_does_not_keep_the_library_open(
@@ -199,6 +214,36 @@ def test_a_driver_blocked_for_a_minute_says_so_all_along(node: GpuNode, clock: C
         node.say()
         worker.join(10)
     assert page_of(watch).value("healer_gpu_driver_blocked") == 0
+
+
+def test_a_driver_that_comes_and_goes_spoils_no_page(node: GpuNode, tmp_path: Path) -> None:
+    node.with_gpus(3)
+    ended = threading.Event()
+
+    def wreck() -> None:
+        states: list[dict[str, object]] = [{"state": 15}, {"state": None, "hidden": 1}]
+        states += [{"hidden": None, "mig_mode": 1, "mig": MIG}, {"mig_mode": 0, "mig": None}]
+        for at in range(30):
+            node.set(at % 3, **states[at % 4])
+            node.say(*[[], ["init 9", "count_code 9"], ["chaos 200"], ["init 18"]][at % 4])
+            time.sleep(0.02)
+        ended.set()
+
+    with serving(tmp_path, every_s=0.005) as exporter, requests.Session() as session:
+        breaker = threading.Thread(target=wreck)
+        breaker.start()
+        pages = 0
+        while not ended.is_set():
+            answer = session.get(f"{exporter.url}/metrics", timeout=5)
+            assert answer.status_code == 200, answer.text
+            assert read(answer.text)["healer_gpu_driver_state"]
+            pages += 1
+        breaker.join(10)
+        for gpu in range(3):
+            node.set(gpu, state=None, hidden=None, mig_mode=0, mig=None)
+        node.say()
+        until(lambda: scrape(exporter).value("healer_gpu_present") == 3)
+    assert pages > 10
 
 
 def test_a_kubelet_that_takes_the_call_and_says_nothing_costs_the_scrape_nothing(

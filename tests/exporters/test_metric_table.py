@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,18 @@ def test_a_table_of_ones_own_is_what_is_served(tmp_path: Path) -> None:
     file = tmp_path / "metrics.yaml"
     file.write_text(ROW)
     assert [row.name for row in load_table(file)] == ["my_metric"]
+
+
+def test_the_command_with_a_wrong_table_says_so_in_one_line_and_ends(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.yaml"
+    file.write_text(ROW.replace("gpu_temp_c", "gpu_tmp_c"))
+    done = subprocess.run(
+        [sys.executable, "-m", "exporters", json.dumps({"port": 0, "table": str(file)})],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"healer: {file}: [0].read: 'gpu_tmp_c': did you mean")
+    assert done.stderr.count("\n") == 1

@@ -18,7 +18,7 @@ import yaml
 from gpu_exporter import process, serving, until
 from gpu_node import GpuNode
 from gpu_page import read
-from servers import Server, binary, need, run_prometheus
+from servers import Server, binary, need, run_prometheus, tool
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BOTH = ("prometheus", "prometheus3")
@@ -147,3 +147,27 @@ def test_the_page_is_the_same_whatever_the_scraper_prefers(node: GpuNode, tmp_pa
             answer = requests.get(url, headers={"Accept": accept}, timeout=5)
             assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
             assert "# TYPE node:gpu_temperature gauge\nnode:gpu_temperature{" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sources.list", "# deb http://old.example/debian sid main\ndeb [a=b] {} bookworm main\n"),
+        (
+            "sources.list.d/debian.sources",
+            "Types: deb\n# http://x/debian/2025\nURIs: {}\nSuites: b\n",
+        ),
+    ],
+)
+def test_the_newer_server_comes_from_the_machines_own_archive(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d" / "a.list").write_text("deb https://b.example/other stable main\n")
+    (tmp_path / name).write_text(text.format("https://mirror.example/debian"))
+    assert tool._mirror(tmp_path) == "https://mirror.example/debian"
+
+
+def test_a_machine_without_a_debian_archive_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(tool.Unavailable, match="no Debian archive"):
+        tool._mirror(tmp_path)

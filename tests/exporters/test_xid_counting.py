@@ -13,7 +13,7 @@ from gpu_node import GpuNode, uuid_of
 from gpu_page import page_of
 
 from exporters.device import Fault, bus_key
-from exporters.kernel_log import KernelLog, Line, parse_record, xid_of
+from exporters.kernel_log import KernelLog, Line, fault_of, parse_record
 from exporters.nvml import Nvml
 from exporters.watch import Watch
 from exporters.xids import XidLedger
@@ -101,7 +101,7 @@ def test_a_storm_of_a_thousand_a_second_is_counted_exactly(node: GpuNode) -> Non
     assert counts == {key: sent.count(key) for key in set(sent)}
 
 
-def test_the_xid_of_a_gpu_that_fell_off_the_bus_is_still_its_own(node: GpuNode) -> None:
+def test_the_fault_of_a_gpu_that_fell_off_the_bus_is_still_its_own(node: GpuNode) -> None:
     node.with_gpus(2)
     with running(node) as watch:
         node.set(1, state=15)
@@ -196,20 +196,25 @@ def test_repeats_are_one_burst_until_three_minutes_of_silence() -> None:
         ("NVRM: GPU at PCI:0000:9b:00: GPU-1234", None),
         ("NVRM: Xid (PCI:0000:9b:00): soon", None),
         ("nvidia-nvswitch2: open (major=510)", None),
+        (
+            "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
+            ("0000:c1:00", 20034),
+        ),
+        ("nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Severity 1 Engine instance 30", None),
     ],
 )
 def test_a_log_line_is_read(text: str, expected: tuple[str, int] | None) -> None:
-    fault = xid_of(Line(text), 0.0)
+    fault = fault_of(Line(text), 0.0)
     assert (None if fault is None else (fault.bus, fault.code)) == expected
 
 
 def test_a_kernel_record_is_dated_by_the_kernels_clock() -> None:
     raw = b"4,812,206764307,-;NVRM: Xid (PCI:0000:18:00): 31, pid=1"
-    assert xid_of(parse_record(raw), NOW) == Fault(BUS, 31, NOW + 206.764307)
+    assert fault_of(parse_record(raw), NOW) == Fault(BUS, 31, NOW + 206.764307)
 
 
 def test_a_program_that_writes_into_the_log_is_not_believed() -> None:
-    assert xid_of(parse_record(b"12,812,206,-;NVRM: Xid (PCI:0000:18:00): 79, x"), NOW) is None
+    assert fault_of(parse_record(b"12,812,206,-;NVRM: Xid (PCI:0000:18:00): 79, x"), NOW) is None
 
 
 def test_recorded_logs_give_exactly_their_xids(data_folder: Path) -> None:
@@ -237,6 +242,30 @@ def test_binary_noise_in_the_log_is_passed_over(tmp_path: Path) -> None:
         file.write(b"\n" + line)
     assert [(fault.code, fault.at_s) for fault in reader.faults()] == [(48, None)]
     reader.close()
+
+
+def test_errors_of_switches_are_counted_apart_from_those_of_gpus(
+    node: GpuNode, tmp_path: Path
+) -> None:
+    log = tmp_path / "kmsg"
+    place = "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0)"
+    log.write_text(
+        f"3,1,9000000,-;{place}: 20034, Fatal, Link 30 LTSSM Fault Up\n"
+        f"3,2,9000001,-;{place}: 20034, Severity 1 Engine instance 30 Sub-engine instance 00\n"
+        f"3,3,9000002,-;{place}: 20034, Data {{0x00000030, 0x00000030}}\n"
+        f"4,4,9100000,-;{place}: 24007, Non-fatal, Link 04 sourcetrack timeout error\n"
+        f"4,5,9200000,-;{place}: 24007, Non-fatal, Link 05 sourcetrack timeout error\n"
+    )
+    node.with_gpus(1)
+    with running(node, log) as watch:
+        until(lambda: len(watch.seen().xids) == 2)
+        assert watch.seen().last_codes == {}
+        shown = page_of(watch)
+    name = "healer_gpu_nvswitch_errors_total"
+    assert shown.value(name, sxid="20034", fatal="true", pci_bus_id="0000:c1:00") == 1
+    assert shown.value(name, sxid="24007", fatal="false") == 2
+    assert TOTAL not in shown
+    assert shown.value("DCGM_FI_DEV_XID_ERRORS") == 0
 
 
 def test_a_log_that_may_not_be_read_is_said_and_survived(node: GpuNode, tmp_path: Path) -> None:

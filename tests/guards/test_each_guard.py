@@ -541,6 +541,16 @@ def test_a_budget_that_is_used_up_defers_an_eviction() -> None:
     assert decision(Capacity(), restart(), worlds.case(open_)) is ALLOW
 
 
+def test_a_budget_used_up_by_what_a_drain_moves_first_comes_back() -> None:
+    used = {WORKLOAD: {"pdb": {"disruptions_allowed": 0}}}
+    two = worlds.PODS[:2]
+    evictions = tuple(EvictPod(pod, WORKLOAD, pod.uid) for pod in two)
+    moved = cordon(remediation="drain_node", actions=evictions, affected_pods=two)
+    assert decision(Capacity(), moved, worlds.case(worlds.topology(used))) is DEFER
+    broken = worlds.topology(used | {worlds.PODS[0]: {"ready": False}})
+    assert decision(Capacity(), moved, worlds.case(broken)) is ALLOW
+
+
 def test_a_person_is_asked_where_the_arming_says_so() -> None:
     asks = worlds.armed(arm={"restart_pod": Arming(Mode.ENFORCE, ("*",))})
     assert decision(Approval(asks), restart()) is APPROVE

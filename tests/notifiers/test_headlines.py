@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import NOW, at, diagnosis, finding, hypothesis, incident, intent, node, pod
+from builders import NOW, at, diagnosis, finding, hypothesis, incident, intent, node, plan, pod
 
 from healer.model.hypothesis import Side, Term
-from healer.model.intent import Intent, State
+from healer.model.intent import Effect, Intent, Outcome, State
 from healer.model.message import Notice, Occasion
 from healer.model.target import Kind, Target
 from healer.notifiers._headline import MOST_CHARACTERS, headline, wanted
@@ -17,6 +19,7 @@ from healer.notifiers._markup import TEXT
 from healer.notifiers._message import lines
 from healer.notifiers._phrases import phrase
 from healer.plugins import names
+from healer.stages.plan import LOOK_FIRST, REPAIR
 from healer.wording import WORDS
 
 HANG = hypothesis(title="The engine hangs", title_zh="推理引擎卡死")
@@ -111,6 +114,21 @@ def test_the_reader_is_told_what_to_do_before_anything_else() -> None:
     assert "look at once" in wanted(told(Occasion.ACTED, State.UNKNOWN), TEXT, "en", "UTC")
 
 
+def test_who_is_called_hears_why_and_what_was_tried() -> None:
+    reasons = ("ttft_p95 still 4 s",)
+    failed = intent(State.FAILED, outcome=Outcome(Effect.INEFFECTIVE, NOW, reasons))
+    refused = intent(State.ABORTED, plan=plan(attempt=1), note="rate: 2 an hour for one target")
+    notice = replace(
+        told(Occasion.ESCALATED), why="3 remediations were tried", tried=(failed, refused)
+    )
+    text = lines(notice, TEXT, "en", "UTC")
+    assert "Why you: 3 remediations were tried" in text
+    tried = [each for each in text if each.startswith("Tried: ")]
+    assert "did not help (ttft_p95 still 4 s)" in tried[0]
+    assert "called off (rate: 2 an hour for one target)" in tried[1]
+    assert "已尝试：重启 Pod" in "\n".join(lines(notice, TEXT, "zh", "UTC"))
+
+
 def test_evidence_is_told_once_and_no_expression_is_shown() -> None:
     seen = "xid 79 at 10:03:00"
     terms = (
@@ -149,6 +167,12 @@ def test_what_the_engine_says_is_said_in_the_readers_language(
     assert phrase(said, "zh") == chinese
 
 
+def test_every_reason_to_call_a_person_is_said_in_chinese() -> None:
+    for reason in (REPAIR, LOOK_FIRST, "every remediation was tried"):
+        assert phrase(reason, "en") == reason
+        assert not re.search("[a-z]{3}", phrase(reason, "zh"))
+
+
 def test_every_remediation_that_is_shipped_has_a_name_in_both_languages() -> None:
     assert [n for n in names("remediations") if f"remediation.{n}" not in WORDS] == []
 
@@ -159,3 +183,11 @@ def test_a_symptom_of_a_switch_is_told_without_numbers() -> None:
         told(Occasion.OPENED, diagnosis=None), incident=incident(findings=(seen,), diagnosis=None)
     )
     assert "· Container waits, for 60 s" in lines(notice, TEXT, "en", "UTC")
+
+
+@pytest.mark.parametrize(("file", "language"), [("chat.md", "en"), ("chat.zh-CN.md", "zh")])
+def test_the_example_in_the_documents_is_what_is_said(file: str, language: str) -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / file).read_text("utf-8")
+    waits = told(Occasion.PROPOSED, State.PLANNED)
+    assert f"\n{headline(waits, language)}\n" in document
+    assert f"\n{lines(waits, TEXT, language, 'Asia/Shanghai')[0]}\n" in document

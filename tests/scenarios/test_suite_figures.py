@@ -109,3 +109,16 @@ def test_a_run_that_no_known_cause_leads_has_nothing_to_cite() -> None:
         1.0,
         1,
     )
+
+
+def test_silence_is_right_about_a_fault_that_calls_for_nothing_beside_one_that_does() -> None:
+    quiet = result()
+    quiet["main"] |= {"hypotheses": [], "action": None, "called_for": [], "healed": False}
+    quiet["main"] |= {"causes": ["planned"]}
+    row = judge(quiet)
+    assert (row.first, row.left_alone, row.healed) == (True, True, None)
+    broken = {"main": quiet["main"] | {"causes": ["capacity"]}}
+    row = judge(quiet | broken)
+    assert (row.first, row.left_alone) == (False, True)
+    quiet["main"] |= {"called_for": ["restart_pod"]}
+    assert not judge(quiet).first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 import pytest
 import servers
-from builders import NOW
+from builders import NOW, at, incident, pod
 
 from healer.adapters.store import open_store
+from healer.model.event import Event
 from healer.model.topology import Topology
 from healer.stages.locate import Places
 from healer.stages.observe import alert_events
@@ -122,6 +124,18 @@ def test_a_nul_is_found_nowhere_on_postgresql_too(
     assert site.send(URL, json.dumps(hostile)).status_code == 202
     site.client.close()
     store.close()
+
+
+def test_a_storm_in_one_incident_stays_a_page_that_can_be_read(site: Any) -> None:
+    events = tuple(Event("alert", pod(f"p{n}"), at(-n), f"alert {n}") for n in range(3000))
+    site.store.put_incident(incident(events=events))
+    for path in ("/incidents/inc-1", "/api/v1/incidents/inc-1/report.html"):
+        page = site.page(path).text
+        assert len(page) < 400_000
+        assert re.search(r"…280\d more", page)
+        assert "Healer noticed" in page
+    whole = site.get("/api/v1/incidents/inc-1/timeline").json()["items"]
+    assert len(whole) > 3000, "programs get all of it"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ def write(
     """One mutation, sent once. Raises Temporary when it was never sent, UnknownOutcome when it
     may have been; a dry run is Temporary either way, for it changes nothing."""
     query = (("dryRun", "All"),) if dry_run else ()
+    if dry_run and method == "DELETE" and isinstance(body, dict):
+        # With a body, the server takes the options from there alone: it would really delete.
+        body = body | {"dryRun": ["All"]}
     try:
         answer = _send(api, method, path, query, body, content_type, timeout_s)
     except UnknownOutcome as error:

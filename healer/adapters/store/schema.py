@@ -116,6 +116,19 @@ BASELINES = Table(
     Column("arrays", LargeBinary, nullable=False),
 )
 
+OPINIONS = Table(
+    "opinions",
+    METADATA,
+    Column("incident_id", String(40), primary_key=True),
+    Column("cause", String(80), primary_key=True),
+    Column("is_right", Boolean, nullable=False),
+    Column("who", String(120), nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("note", Text, nullable=False),
+    Index(None, "cause"),
+)
+"""Kept when their incidents are forgotten: they make the standing of the rules."""
+
 THINGS = Table(
     "things",
     METADATA,

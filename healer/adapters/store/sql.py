@@ -16,13 +16,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from healer.adapters.store import chain, intake, outbox, records
+from healer.adapters.store import chain, intake, opinions, outbox, records
 from healer.adapters.store.schema import THINGS
 from healer.errors import BadInput, Permanent, Temporary
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
 from healer.model.intent import Intent
 from healer.model.message import DeliveryResult, Parcel
+from healer.model.opinion import Opinion, Standings
 from healer.ports import Baseline, Episode, Page
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -172,6 +173,22 @@ class SqlStore:
     def decide(self, intent_id: str, digest: str, who: str, *, yes: bool, at: datetime) -> bool:
         with self.transaction() as connection:
             return records.decide(connection, intent_id, digest, who, yes=yes, at=at)
+
+    # people's word on diagnoses
+
+    def put_opinion(self, opinion: Opinion) -> None:
+        with self.transaction() as connection:
+            opinions.put(connection, opinion)
+
+    def opinions(
+        self, *, incident_id: str = "", cause: str = "", limit: int = 200
+    ) -> tuple[Opinion, ...]:
+        with self._reading() as connection:
+            return opinions.newest(connection, incident_id, cause, limit)
+
+    def standings(self) -> Standings:
+        with self._reading() as connection:
+            return opinions.standings(connection)
 
     # audit
 

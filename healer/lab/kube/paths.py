@@ -28,7 +28,7 @@ class Call:
 
     @property
     def dry_run(self) -> bool:
-        return "All" in _dry_run_of(self.request)
+        return "All" in dry_run_of(self.request)
 
     def body(self) -> Obj:
         """The decoded body; an empty one is an empty object. Raises ApiError (400)."""
@@ -102,9 +102,14 @@ def _verb(request: Request, name: str) -> str:
             raise status.method_not_allowed()
 
 
-def _dry_run_of(request: Request) -> set[str]:
-    """Asked in the query, or in the options that eviction and delete carry in their body."""
+def dry_run_of(request: Request) -> set[str]:
+    """Asked in the query, or in the options that eviction and delete carry in their body.
+
+    A deletion with a body is ruled by the body: the query's is not looked at.
+    """
     asked = {value for key, value in request.query if key == "dryRun"}
+    if request.method == "DELETE" and request.body:
+        asked = set()
     if request.method in ("POST", "DELETE") and b"dryRun" in request.body:
         body = decode(request.body)
         options = body.get("deleteOptions") or body

@@ -100,6 +100,10 @@ def _with_scalar(op: str, vector: Vector, left: Floats, right: Floats, *, as_boo
 
 def sets(op: str, left: Vector, right: Vector, matching: Matching) -> Vector:
     """`and`, `or`, `unless`: rows keep their labels and values."""
+    if not right.present.any():  # names that this cluster does not have: most often so
+        return empty(left.present.shape[1]) if op == "and" else compact(left)
+    if not left.present.any():
+        return compact(right) if op == "or" else empty(left.present.shape[1])
     keys = [matching.key(each) for each in (*left.labels, *right.labels)]
     groups = Groups.of(keys)
     split = len(left)
@@ -134,6 +138,8 @@ def vectors(op: str, left: Vector, right: Vector, matching: Matching) -> Vector:
     """Arithmetic and comparison, row by matching row. Raises PromqlError where ambiguous."""
     many, one = (right, left) if matching.many == "right" else (left, right)
     steps = left.present.shape[1]
+    if not len(many) or not len(one):
+        return empty(steps)
     # Prometheus looks for ambiguity only where both sides have something.
     both = np.asarray(many.present.any(axis=0) & one.present.any(axis=0))
     keys = [matching.key(each) for each in one.labels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -202,13 +202,19 @@ def bundles(
         return i
 
     crowds = _crowded(grave, snapshot)
+    kinds = tuple(dict.fromkeys(m.target.kind for m in grave))
+    known: dict[object, list[int]] = defaultdict(list)
     for i, one in enumerate(grave):
-        for j in range(i):
+        marks = _marks(one, snapshot.topology)
+        near = {j for mark in (*marks, *_led(one.target, kinds, snapshot)) for j in known[mark]}
+        for j in sorted(near):
             other = grave[j]
             if root(i) == root(j) or abs(one.since - other.since) > within:
                 continue
             if _together(one, other, snapshot, crowds):
                 parent[root(i)] = root(j)
+        for mark in marks:
+            known[mark].append(i)
     groups: dict[int, list[Member]] = defaultdict(list)
     for i, member in enumerate(grave):
         groups[root(i)].append(member)
@@ -219,6 +225,32 @@ def bundles(
                 group.append(warning)
                 break
     return tuple(tuple(group) for group in found)
+
+
+def _marks(member: Member, topology: Topology) -> list[object]:
+    """What two members that are `_together` have at least one of in common.
+
+    Only those that share one are compared, so that many faults far apart cost no more each.
+    """
+    target = member.target
+    found: list[object] = [target, ("storm", member.storm) if member.storm else target]
+    if member.event and member.event.group:
+        found.append(("group", member.event.group))
+    if target == CLUSTER:
+        return found
+    found += [("on", node, member.name) for node in topology.related(target, Kind.NODE)]
+    if target.kind not in _SHARED:
+        found += [
+            ("part", each) for each in (*_pods(topology, target), *parts_of(topology, target))
+        ]
+    return found
+
+
+def _led(target: Target, kinds: tuple[Kind, ...], snapshot: Snapshot) -> Iterator[Target]:
+    """Whatever of these kinds goes with `target`."""
+    for kind in kinds:
+        if target != CLUSTER and kind is not target.kind:
+            yield from to_kind(snapshot.topology, target, kind)
 
 
 def _together(one: Member, other: Member, snapshot: Snapshot, crowds: frozenset[Target]) -> bool:

@@ -230,14 +230,18 @@ def share(place: Place, args: tuple[Expression, ...]) -> Seen:
 
 
 def _share(place: Place, targets: tuple[Target, ...], test: Expression) -> float | None:
-    answers = _truths(place, targets, test)
+    answers = truths(place, targets, test)
     known = np.isfinite(answers)
     if not known.any() or 2 * known.sum() < len(answers):
         return None
     return float(answers[known].mean())
 
 
-def _truths(place: Place, targets: tuple[Target, ...], test: Expression) -> Truths:
+def truths(place: Place, targets: tuple[Target, ...], test: Expression) -> Truths:
+    """What `test` says of each of `targets`, as `look` would; 1, 0 or NaN for not known."""
+    if len(targets) == 1:
+        alone = look(test, place.at(targets[0]), FUNCTIONS).truth
+        return np.array([np.nan if alone is None else float(alone)])
     return many.truths(
         test,
         place.scene,
@@ -252,7 +256,7 @@ def count(place: Place, args: tuple[Expression, ...]) -> Seen:
     targets = related(place.scene, name_of(args[0]), place.targets)
     held = len(targets)
     if len(args) > 1:
-        held = int((_truths(place, targets, args[1]) == 1).sum())
+        held = int((truths(place, targets, args[1]) == 1).sum())
     said = f"{held} of {len(targets)} {name_of(args[0])}"
     return Seen(held > 0, said, float(held), source="topology")
 
@@ -263,13 +267,16 @@ def growth(place: Place, args: tuple[Expression, ...]) -> Seen:
     Work that only moved from one replica to another is no growth.
     """
     targets, signal = related(place.scene, name_of(args[0]), place.targets), name_of(args[1])
-    readings = [read(place.scene, signal, target) for target in targets]
-    known = [r for r in readings if r.before is not None]
-    before = sum(r.before or 0.0 for r in known)
-    if 2 * len(known) < len(readings) or before <= 0 or all(r.now is None for r in known):
+    seen = many.columns(place.scene, signal, targets)
+    known = np.isfinite(seen.before)
+    before = float(seen.before[known].sum())
+    present = known & np.isfinite(seen.now)
+    if 2 * known.sum() < len(targets) or before <= 0 or not present.any():
         return Seen(None, f"{signal} before not known", source=signal)
-    now = sum(r.now or 0.0 for r in known)
-    said = f"{signal} together {figure(now, known[0].unit)}, before {figure(before)}"
+    now = float(seen.now[present].sum())
+    frame = place.scene.sight.frame(signal)
+    unit = frame.signal.unit if frame is not None else ""
+    said = f"{signal} together {figure(now, unit)}, before {figure(before)}"
     return Seen(True, said, now / before, source=signal, target=place.targets[0])
 
 

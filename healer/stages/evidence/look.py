@@ -84,12 +84,17 @@ def look(  # noqa: PLR0911  one return a kind of expression
 ) -> Seen:
     """What `expression` says at `place`."""
     match expression:
-        case Number(value=value, text=text):
-            return Seen(bool(value), text, value)
-        case Text(value=text):
-            return Seen(bool(text), text, text)
+        case Call(name=name, args=args):
+            return _each(expression, place, lambda one: _call(name, args, one, functions))
+        case Compare():
+            return _each(expression, place, lambda one: _compare(expression, one, functions))
         case And(parts=parts):
-            return _both([look(part, place, functions) for part in parts])
+            answers = []
+            for part in parts:
+                answers.append(look(part, place, functions))
+                if answers[-1].truth is False:
+                    return answers[-1]
+            return _both(answers)
         case Or(parts=parts):
             return _either([look(part, place, functions) for part in parts])
         case Not(inner=inner):
@@ -100,10 +105,10 @@ def look(  # noqa: PLR0911  one return a kind of expression
             return _over(inner, replace(place, targets=targets), functions, relation, every)
         case Within(inner=inner, span=span, after_onset=after):
             return look(inner, replace(place, span=span, after_onset=after), functions)
-        case Compare():
-            return _each(expression, place, lambda one: _compare(expression, one, functions))
-        case Call(name=name, args=args):
-            return _each(expression, place, lambda one: _call(name, args, one, functions))
+        case Number(value=value, text=text):
+            return Seen(bool(value), text, value)
+        case Text(value=text):
+            return Seen(bool(text), text, text)
         case Listing(values=values):
             return Seen(bool(values), ", ".join(values))
 
@@ -132,7 +137,11 @@ def _compare(test: Compare, place: Place, functions: Mapping[str, Function]) -> 
         return left.judged(None)
     if isinstance(test.right, Listing):
         return left.judged(plain(left.value) in test.right.values)
-    right = _right(test.right, left, place, functions).value
+    right: float | str | None
+    if isinstance(test.right, Number):
+        right = test.right.value
+    else:
+        right = _right(test.right, left, place, functions).value
     if right is None:
         return left.judged(None)
     if test.op == "~":

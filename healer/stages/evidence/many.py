@@ -8,8 +8,9 @@ as everywhere else, so that both ways always agree.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,10 @@ from healer.stages.evidence.reading import (
     DEVIATIONS,
     FEWEST,
     RELATIVE,
-    newest_s,
     read,
     shared_onset,
     stale_s,
-    usual_end,
+    window,
 )
 from healer.stages.evidence.sight import Scene
 
@@ -66,9 +66,9 @@ def truths(
     """
     match test:
         case And(parts=parts):
-            return _all([truths(part, scene, targets, known, ask) for part in parts])
+            return _all(truths(part, scene, targets, known, ask) for part in parts)
         case Or(parts=parts):
-            return 1 - _all([1 - truths(part, scene, targets, known, ask) for part in parts])
+            return 1 - _all(1 - truths(part, scene, targets, known, ask) for part in parts)
         case Not(inner=inner):
             return 1 - truths(inner, scene, targets, known, ask)
         case Call(name=name, args=(Call(name=signal, args=None),)) if name in _OF_STATE:
@@ -89,7 +89,11 @@ def truths(
 
 def _of_events(test: Expression, scene: Scene, targets: tuple[Target, ...], ask: Ask) -> Truths:
     """Most targets have no event at all; the answer for one of them is the answer for all."""
-    busy = [i for i, target in enumerate(targets) if scene.has_events(target)]
+    key = id(targets)
+    if key not in scene.busy:
+        found_busy = tuple(i for i, target in enumerate(targets) if scene.has_events(target))
+        scene.busy[key] = targets, found_busy
+    busy = scene.busy[key][1]
     quiet = next((i for i in range(len(targets)) if i not in busy), None)
     found = np.full(len(targets), np.nan)
     if quiet is not None and (answer := ask(test, targets[quiet])) is not None:
@@ -100,10 +104,14 @@ def _of_events(test: Expression, scene: Scene, targets: tuple[Target, ...], ask:
     return found
 
 
-def _all(parts: list[Truths]) -> Truths:
-    """Kleene's and: a no decides, what is unknown stays so."""
-    stacked = np.stack(parts)
-    return np.where((stacked == 0).any(axis=0), 0.0, stacked.sum(axis=0) / len(parts))
+def _all(parts: Iterator[Truths]) -> Truths:
+    """Kleene's and: a no decides, what is unknown stays so. Asks no further than it must."""
+    held = next(parts)
+    for part in parts:
+        held = np.where((held == 0) | (part == 0), 0.0, held * part)
+        if not held.any():
+            break
+    return held
 
 
 def _numbers(
@@ -156,48 +164,58 @@ def _columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
     frame = scene.sight.frame(signal)
     if frame is None:
         return seen
-    rows = [scene.sight.rows_of(signal, target) for target in targets]
-    early = int(frame.times.searchsorted(usual_end(scene).timestamp(), side="right"))
+    places = scene.sight.places(signal, targets)
+    early, first = window(scene, frame)
     fresh = scene.now.timestamp() - frame.times[-1] <= stale_s(frame)
-    plain = [i for i, at in enumerate(rows) if len(at) == 1]
-    whole = np.empty((0, len(frame.times)))
-    if early >= FEWEST and fresh and plain:
-        whole = frame.values[[rows[i][0] for i in plain]].astype(np.float64)
-        gapless = np.flatnonzero(np.isfinite(whole).all(axis=1))
-        plain = [plain[i] for i in gapless]
-        whole = whole[gapless]
+    alone = [*places.several]
+    if early >= FEWEST and fresh and len(places.rows):
+        rows = frame.values[places.rows]
+        gapless = np.isfinite(rows).all(axis=1)
+        plain = places.at
+        if not gapless.all():
+            alone += places.at[~gapless].tolist()
+            plain, rows = plain[gapless], rows[gapless]
+        if len(plain):
+            now, middle, state = _standing(rows, first, early, frame.signal.matters)
+            seen.state[plain], seen.now[plain], seen.before[plain] = state, now, middle
     else:
-        plain = []
-    alone = set(plain)
-    for i, at in enumerate(rows):
-        if at and i not in alone and (targets[i], signal) not in scene.findings:
+        alone += places.at.tolist()
+    for i in alone:
+        if (targets[i], signal) not in scene.findings:
             _put(seen, i, scene, signal, targets[i])
-    if len(whole):
-        first = int(frame.times.searchsorted(frame.times[-1] - newest_s(frame), side="right"))
-        now, middle, low, high = _middles(whole, first, early, frame.signal.matters)
-        seen.state[plain] = np.where(now > high, _HIGH, np.where(now < low, _LOW, _NORMAL))
-        seen.now[plain], seen.before[plain] = now, middle
     return seen
 
 
-def _middles(
-    rows: Truths, first: int, early: int, matters: float
-) -> tuple[Truths, Truths, Truths, Truths]:
-    """(now, usual, low, high) of each row, as `reading.bounds` finds them for one."""
+def _standing(
+    rows: NDArray[np.float32], first: int, early: int, matters: float
+) -> tuple[Truths, Truths, NDArray[np.int8]]:
+    """(now, usual, state) of each row, as `reading.bounds` finds them for one.
+
+    What is usual ranges over most of what was seen and what does not matter besides. Only for
+    rows outside of that the deviation has to be known.
+    """
     now = _middle(np.sort(rows[:, first:], axis=1))
     usual = np.sort(rows[:, :early], axis=1)
     middle = _middle(usual)
-    spread = 1.4826 * _middle(np.sort(np.abs(usual - middle[:, None]), axis=1))
-    distance = np.maximum(np.maximum(matters, DEVIATIONS * spread), RELATIVE * np.abs(middle))
-    distance *= 1 - 1e-6
     tenth = (early - 1) // 10
-    low = np.minimum(middle - distance, usual[:, tenth])
-    high = np.maximum(middle + distance, usual[:, early - 1 - tenth])
-    return now, middle, low, high
+    bottom, top = usual[:, tenth], usual[:, early - 1 - tenth]
+    state = np.full(len(rows), _NORMAL, np.int8)
+    odd = np.flatnonzero((now < bottom) | (now > top))
+    if not len(odd):
+        return now, middle, state
+    now_, middle_, own = now[odd], middle[odd], usual[odd].astype(np.float64)
+    spread = 1.4826 * _middle(np.sort(np.abs(own - middle_[:, None]), axis=1))
+    distance = np.maximum(np.maximum(matters, DEVIATIONS * spread), RELATIVE * np.abs(middle_))
+    distance *= 1 - 1e-6
+    high = now_ > np.maximum(middle_ + distance, top[odd])
+    low = now_ < np.minimum(middle_ - distance, bottom[odd])
+    state[odd] = np.where(high, _HIGH, np.where(low, _LOW, _NORMAL))
+    return now, middle, state
 
 
-def _middle(ordered: Truths) -> Truths:
+def _middle(ordered: NDArray[np.floating[Any]]) -> Truths:
     half = ordered.shape[1] // 2
+    upper = ordered[:, half].astype(np.float64)
     if ordered.shape[1] % 2:
-        return ordered[:, half]
-    return (ordered[:, half - 1] + ordered[:, half]) / 2
+        return upper
+    return (ordered[:, half - 1] + upper) / 2

@@ -7,10 +7,11 @@ a victim, no rival. What it leaves unexplained is ranked again and opens a secon
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from healer.model.hypothesis import Diagnosis, Hypothesis, Side, Term
+from healer.model.opinion import Standings
 from healer.model.rule import Rule
 from healer.model.target import Target
 from healer.stages.evidence.relations import related
@@ -33,9 +34,6 @@ FAULTS = 3
 PRIOR_VERDICTS = (8.0, 2.0)
 """Beta prior of a rule's standing: as if eight verdicts had been right and two wrong."""
 
-Verdicts = Mapping[str, tuple[int, int]]
-"""Cause → (right, wrong), as people judged past diagnoses."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Round:
@@ -47,19 +45,21 @@ class _Round:
     wanted: frozenset[str]
 
 
-def rank(scene: Scene, candidates: Sequence[Candidate], verdicts: Verdicts) -> Diagnosis:
+def rank(scene: Scene, candidates: Sequence[Candidate], verdicts: Standings) -> Diagnosis:
     """The diagnosis of one incident from its judged candidates."""
     rounds = _rounds(scene, list(candidates))
     shown: list[Hypothesis] = []
+    first: list[Hypothesis] = []
     for number, one in enumerate(rounds):
         told = _tell(one, verdicts)
+        first = first or told
         if number:
             note = f"explains what {shown[0].cause} does not: a second fault"
             told = [replace(told[0], why_not=note), *told[1:]]
         shown += [h for h in told if not any(_same(h, other) for other in shown)]
     leader, rest = shown[:1], sorted(shown[1:], key=lambda h: (-h.confidence, h.cause))
     ranking = (*leader, *rest[: SHOWN - 1])
-    abstained, decide = _doubt(rounds[0], verdicts) if rounds else ("no rule applies", "")
+    abstained, decide = _doubt(rounds[0], first) if rounds else ("no rule applies", "")
     return Diagnosis(scene.incident.id, scene.now, ranking, abstained, decide)
 
 
@@ -135,7 +135,7 @@ def shares(leader: Candidate, rivals: Sequence[Candidate], wanted: frozenset[str
     return [power / sum(powers) for power in powers]
 
 
-def confidence(candidate: Candidate, share: float, verdicts: Verdicts) -> float:
+def confidence(candidate: Candidate, share: float, verdicts: Standings) -> float:
     """Calibrated, weighed with how often people found the rule right, capped without proof."""
     bounded = min(max(share, 1e-6), 1 - 1e-6)
     sure = 1 / (1 + math.exp(-(SLOPE * logit(bounded) + OFFSET)))
@@ -148,7 +148,7 @@ def confidence(candidate: Candidate, share: float, verdicts: Verdicts) -> float:
     return round(sure, 4)
 
 
-def _tell(one: _Round, verdicts: Verdicts) -> list[Hypothesis]:
+def _tell(one: _Round, verdicts: Standings) -> list[Hypothesis]:
     parts = shares(one.leader, one.rivals, one.wanted)
     told = [_hypothesis(one.leader, parts[0], one, verdicts)]
     for rival, share in zip(one.rivals, parts[1:], strict=True):
@@ -160,7 +160,7 @@ def _tell(one: _Round, verdicts: Verdicts) -> list[Hypothesis]:
 
 
 def _hypothesis(
-    candidate: Candidate, share: float, one: _Round, verdicts: Verdicts, why_not: str = ""
+    candidate: Candidate, share: float, one: _Round, verdicts: Standings, why_not: str = ""
 ) -> Hypothesis:
     rule = candidate.rule
     return Hypothesis(
@@ -173,7 +173,7 @@ def _hypothesis(
         title_zh=rule.title_zh,
         terms=_terms(candidate, one.wanted),
         explains=tuple(sorted(candidate.explains)),
-        proposes=() if rule.shadow else rule.proposes,
+        proposes=() if rule.is_shadow(verdicts.get(rule.id, (0, 0))) else rule.proposes,
         min_confidence=rule.min_confidence,
         why_not=why_not,
         reference=rule.reference,
@@ -221,9 +221,8 @@ def _why_not(rival: Candidate, one: _Round) -> str:
     return f"less likely beforehand (behind by {gap:.1f})"
 
 
-def _doubt(one: _Round, verdicts: Verdicts) -> tuple[str, str]:
+def _doubt(one: _Round, told: Sequence[Hypothesis]) -> tuple[str, str]:
     """(why nothing may be done on this diagnosis, what would decide); both empty if it may."""
-    told = _tell(one, verdicts)
     leader = told[0]
     if leader.cause == "unknown":
         best = next((c for c in one.rivals if not c.is_null), None)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from healer.model.hypothesis import Side, Term
 from healer.model.rule import Evidence, Rule
@@ -31,7 +32,7 @@ SKEW = timedelta(seconds=30)
 """How far clocks of nodes may differ."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """A rule on a target, judged: its terms do not depend on its rivals, its coverage does."""
 
@@ -50,7 +51,11 @@ class Candidate:
 
     def score(self, wanted: frozenset[str]) -> float:
         """Log-odds when `wanted` are the symptoms to be explained."""
-        return self.base + weigh(self.terms) + self.coverage(wanted)
+        return self.base + self.weight + self.coverage(wanted)
+
+    @cached_property
+    def weight(self) -> float:
+        return weigh(self.terms)
 
     def coverage(self, wanted: frozenset[str]) -> float:
         if self.is_null or not wanted:
@@ -94,10 +99,10 @@ def judge(rule: Rule, target: Target, scene: Scene, sick: frozenset[Target]) -> 
         if not seen.truth:
             return None
         asked.append((evidence, seen))
-    if any(look(e.test, place, FUNCTIONS).truth for e in rule.exclude):
-        return None
     mine = explained(rule, target, scene)
     if not mine and not rule.is_null:
+        return None
+    if any(look(e.test, place, FUNCTIONS).truth for e in rule.exclude):
         return None
     answers = [(e, look(e.test, place, FUNCTIONS)) for e in rule.evidence]
     terms = [_term(evidence, seen) for evidence, seen in (*asked, *answers)]

@@ -41,6 +41,8 @@ class Sight:
         self.relations: dict[tuple[str, Target], tuple[Target, ...]] = {}
         """Filled by `relations.related`."""
         self._rows: dict[str, Rows] = {}
+        self._by_targets: dict[int, Rows] = {}
+        self._places: dict[tuple[int, int], tuple[tuple[Target, ...], Places]] = {}
         self._names: dict[str, tuple[str, ...]] = {}
 
     @cached_property
@@ -100,15 +102,55 @@ class Sight:
             return []
         return [i for i in _listed(found) if frame.targets[i] == target]
 
+    def places(self, signal: str, targets: tuple[Target, ...]) -> Places:
+        """Where in `signal`'s frame the rows of `targets` are; the frame must be there."""
+        frame = self.snapshot.frames[signal]
+        # By identity, of what the snapshot and the values of this mapping keep alive.
+        key = (id(frame.targets), id(targets))
+        if key not in self._places:
+            self._places[key] = targets, _places(self._index(signal, frame), frame, targets)
+        return self._places[key][1]
+
     def _index(self, signal: str, frame: Frame) -> Rows:
         """By bare name: hashing a string is far cheaper than hashing a target."""
         if signal not in self._rows:
-            self._rows[signal] = _rows_by_name(frame.targets)
+            # Signals of one source tell of the same targets: one index serves them all.
+            known = self._by_targets.get(id(frame.targets))
+            found = _rows_by_name(frame.targets) if known is None else known
+            self._rows[signal] = self._by_targets[id(frame.targets)] = found
         return self._rows[signal]
 
 
 Rows = dict[str, int | list[int]]
 """Bare name → its row, or its rows where several targets share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Rows of several targets: `at[i]` is which target `rows[i]` belongs to.
+
+    several: targets with more than one row, which are read one by one.
+    """
+
+    at: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    several: tuple[int, ...]
+
+
+def _places(index: Rows, frame: Frame, targets: tuple[Target, ...]) -> Places:
+    at, rows, several = [], [], []
+    for i, target in enumerate(targets):
+        found = index.get(target.name)
+        if found is None:
+            continue
+        mine = [row for row in _listed(found) if frame.targets[row] == target]
+        if len(mine) == 1:
+            at.append(i)
+            rows.append(mine[0])
+        elif mine:
+            several.append(i)
+    return Places(np.array(at, np.intp), np.array(rows, np.intp), tuple(several))
+
 
 _LAST = "\U0010ffff"
 """Sorts after every name."""
@@ -140,6 +182,12 @@ class Scene:
     """Filled by `reading.read`, where the incident has a finding of its own."""
     minute: int | None = None
     """Filled by `reading.shared_onset`."""
+    windows: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Filled by `reading.window`."""
+    near: dict[Kind, tuple[Target, ...]] = field(default_factory=dict)
+    """Filled by `diagnose`: targets of a kind near the symptoms."""
+    busy: dict[int, tuple[tuple[Target, ...], tuple[int, ...]]] = field(default_factory=dict)
+    """Filled by `many`: which of several targets have events."""
 
     @property
     def now(self) -> datetime:
