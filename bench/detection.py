@@ -132,7 +132,9 @@ def as_callable(
 ) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def run(table: pd.DataFrame) -> pd.DataFrame:
         times = pd.to_datetime(table["timestamp"]).astype("datetime64[ns]").astype("int64") / 1e9
-        score, flags = method(times.to_numpy(float), table["value"].to_numpy(float))
+        score, flags = method(
+            np.asarray(times, dtype=np.float64), np.asarray(table["value"], dtype=np.float64)
+        )
         return pd.DataFrame(
             {"timestamp": table["timestamp"], "score": score, "is_anomaly": flags.astype(int)}
         )

@@ -27,7 +27,7 @@ class Replay(TableDetector):
     """Score of level page: about one in ten weeks."""
 
     act: float = 2.5
-    """Score of level act: about one in a year."""
+    """Score of level act: less than one in a year."""
 
     told: Callable[[float], None] | None = None
     """Called with the share that is done, for tables that take minutes."""

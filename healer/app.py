@@ -261,7 +261,8 @@ class App:
             log.info("alerts silenced", set=made, taken_back=lifted)
 
     def forget(self) -> None:
-        self.store.prune(self.clock.now() - self.settings.loop.retention)
+        before = self.clock.now() - self.settings.loop.retention
+        self.store.prune(before, keep=self.healing.owed())
 
     # what the server asks
 

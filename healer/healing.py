@@ -108,11 +108,15 @@ class Healing:
         except HealerError as error:
             return f"the store cannot be read: {error}"
 
+    def owed(self) -> tuple[str, ...]:
+        """Ids of intents whose deed is still to be taken back, as of the last tick."""
+        return tuple((self.store.get(OWED) or "").split())
+
     def _history(self, now: datetime) -> dict[str, Intent]:
         """By id, oldest first: the last day, what is open, and what is still to be taken back."""
         found = {i.id: i for i in self.store.intents(since=now - REMEMBER)}
         found |= {i.id: i for i in self.store.intents(open_only=True)}
-        for owed in (self.store.get(OWED) or "").split():
+        for owed in self.owed():
             known = found.get(owed) or self.store.intent(owed)
             if known is not None and known.created_at < now - REMEMBER:
                 alike = self.store.intents(incident_id=known.plan.incident_id)

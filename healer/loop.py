@@ -29,7 +29,7 @@ from healer.settings import LoopSettings
 from healer.stages.correlate import correlate, quiet_for
 from healer.stages.detect import Baselines, Detectors, detect
 from healer.stages.diagnose import diagnose_all
-from healer.stages.phase import is_actionable, settle, with_diagnosis
+from healer.stages.phase import is_actionable, is_lost, settle, with_diagnosis
 from healer.stages.report import notices
 
 RECENT = timedelta(hours=2)
@@ -121,10 +121,12 @@ class Loop:
         asked = [i for i in incidents if i.id not in busy and i.quiet_since is None and i.is_open]
         standings = self.store.standings() if asked else {}
         ranked, problems = diagnose_all(asked, snapshot, self.rules, verdict_counts=standings)
-        mended = self._mended(snapshot.now)
+        mended, told = self._mended(snapshot.now), self._told(snapshot.now)
         diagnosed = tuple(
             with_diagnosis(i, ranked[i.id], snapshot.now)
-            if i.id in ranked and (i.id not in mended or is_actionable(ranked[i.id]))
+            if i.id in ranked
+            and (i.id not in mended or is_actionable(ranked[i.id]))
+            and (i.id not in told or not is_lost(i.diagnosis, ranked[i.id]))
             else i
             for i in incidents
         )
@@ -140,6 +142,15 @@ class Loop:
             intent.plan.incident_id
             for intent in self.store.intents(since=now - RECENT)
             if intent.state is State.SUCCEEDED and intent.plan.remediation != "escalate"
+        )
+
+    def _told(self, now: datetime) -> frozenset[str]:
+        """Incidents that a person was asked about. What they were told stands while its traces
+        fade: that nothing known fits what is left of them is no news."""
+        return frozenset(
+            intent.plan.incident_id
+            for intent in self.store.intents(since=now - RECENT)
+            if intent.state is State.SUCCEEDED and intent.plan.remediation == "escalate"
         )
 
     def _conclude(self, incidents: tuple[Incident, ...], now: datetime) -> tuple[Incident, ...]:

@@ -8,7 +8,7 @@ metrics, cluster, store, post) sits behind protocols that adapters fulfil.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -421,6 +421,7 @@ class Store(Protocol):
     def baselines(self) -> tuple[Baseline, ...]: ...
     def get(self, key: str) -> str | None: ...
     def put(self, key: str, value: str) -> None: ...
-    def prune(self, before: datetime) -> int:
-        """Forget ended incidents, deliveries and episodes older than that. Never the audit."""
+    def prune(self, before: datetime, keep: Collection[str] = ()) -> int:
+        """Forget ended incidents, deliveries and episodes older than that. Never the audit, nor
+        the incidents of the intents with the ids in `keep`."""
         ...

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from healer import plugins
 from healer.adapters.rule_tests import RuleTestFile, load_tests
 from healer.adapters.rulebook import load_rules
 from healer.adapters.signal_catalogue import load_signals
-from healer.cli.common import ConfigOption, err, out, settings_of
+from healer.cli.common import (
+    ConfigOption,
+    Form,
+    FormOption,
+    err,
+    out,
+    settings_of,
+    show,
+    store_of,
+)
 from healer.errors import BadInput
-from healer.model.hypothesis import Diagnosis, Hypothesis
-from healer.model.rule import RuleBook
+from healer.model.hypothesis import Diagnosis
+from healer.model.rule import Rule, RuleBook
 from healer.model.signal import Signal
+from healer.opinions import judge
+from healer.stages.explain import LINES, screen
 from healer.stages.rehearse import Rehearsed, RuleTest, rehearse
 from healer.stages.rule_lint import lint
 
@@ -42,10 +55,15 @@ def lint_rules(
     settings = settings_of(config)
     mine = (*settings.rules.folders, *(folders or ()))
     book = load_rules(mine)
-    signals = {name: signal.scope for name, signal in _signals(mine).items()}
+    catalogue = _signals(mine)
+    signals = {name: signal.scope for name, signal in catalogue.items()}
+    units = {name: signal.unit for name, signal in catalogue.items()}
+    # Whoever lints rules of their own tests those, and not ours besides.
+    tested = {r.id for r in book.rules if any(Path(r.file).is_relative_to(f) for f in mine)}
     remedies = {n for p in settings.remediation.packages for n in plugins.names(p)}
     given = [load_tests(file) for path in tests or () for file in _yaml_files(path)]
-    wrong = list(lint(book, signals, remedies, [t for f in given for t in f.tests]))
+    cases = [test_case for each in given for test_case in each.tests]
+    wrong = list(lint(book, signals, remedies, cases, units=units, tested=tested or None))
     for line in wrong:
         sys.stdout.write(line + "\n")
     sys.stdout.write(f"{len(book.rules)} rules, {len(wrong)} complaints\n")
@@ -73,47 +91,86 @@ def run_tests(
 
 @rules.command("explain")
 def explain(
-    file: Annotated[Path, typer.Argument(help="A file of rule tests.")],
+    what: Annotated[str, typer.Argument(help="A file of rule tests, or the id of an incident.")],
     case: Annotated[str, typer.Argument(help="Part of the name of one of its tests.")] = "",
     folder: Annotated[list[Path] | None, typer.Option(help="Rule folder beside ours.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show every term of a case's leader with its value, its rivals, and why they lost."""
+    """Show every term of a diagnosis' leader with its value, its rivals, and why they lost."""
+    file = Path(what)
+    if not file.exists():
+        stored = store_of(config).incident(what)
+        if stored is None:
+            raise BadInput("expected a file of rule tests, or the id of an incident", value=what)
+        # What was acted on is what people ask about; later rankings see our own doing.
+        told = stored.acted_on or stored.diagnosis
+        show_diagnoses(stored.title, (told,) if told else ())
+        return
     found = [r for _, r in _rehearsals([file], folder, config) if case in r.test.name]
     if not found:
         raise BadInput("a part of a test's name", file=file, value=case)
     for each in found:
-        out().print(f"[bold]{each.test.name}[/bold]")
-        if not each.diagnoses:
-            out().print("no incident")
-        for diagnosis in each.diagnoses:
-            show_diagnosis(diagnosis)
+        show_diagnoses(each.test.name, each.diagnoses)
 
 
-def show_diagnosis(diagnosis: Diagnosis) -> None:
-    """One diagnosis on one screen: the leader term by term, its rivals line by line."""
-    leader = diagnosis.leader
-    if leader is None:
-        out().print("no hypothesis")
-        return
-    out().print(
-        f"{leader.cause} on {leader.target}, confidence {leader.confidence:.2f}, "
-        f"log-odds {leader.log_odds:+.1f}, since {leader.onset:%H:%M:%S}"
-    )
-    if diagnosis.abstained:
-        out().print(f"abstains: {diagnosis.abstained}; would decide: {diagnosis.would_decide}")
-    table = Table("weight", "side", "family", "asked", "seen", box=None, pad_edge=False)
-    for term in leader.terms:
-        table.add_row(f"{term.weight:+.2f}", term.side, term.family, term.asked, term.seen)
-    out().print(table)
-    rivals = Table("rival", "confidence", "why it lost", box=None, pad_edge=False)
-    for rival in diagnosis.hypotheses[1:]:
-        rivals.add_row(_named(rival), f"{rival.confidence:.2f}", rival.why_not)
-    out().print(rivals)
+def show_diagnoses(title: str, diagnoses: Sequence[Diagnosis]) -> None:
+    """Each diagnosis on one screen, the title among its lines."""
+    out().print(title, style="bold", markup=False, no_wrap=True, overflow="ellipsis")
+    if not diagnoses:
+        sys.stdout.write("no diagnosis\n")
+    for diagnosis in diagnoses:
+        for line in screen(diagnosis, lines=LINES - 1):
+            sys.stdout.write(line + "\n")
 
 
-def _named(hypothesis: Hypothesis) -> str:
-    return f"{hypothesis.cause} on {hypothesis.target}"
+class Word(StrEnum):
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
+@rules.command("verdict")
+def verdict(
+    incident_id: str,
+    word: Annotated[Word, typer.Argument(help="Whether the leading cause was right.")],
+    note: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "",
+    who: Annotated[str, typer.Option("--as", help="Who says so; you, if absent.")] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Say whether an incident's diagnosis was right: that makes the standing of its rule."""
+    store = store_of(config)
+    found = store.incident(incident_id)
+    if found is None:
+        raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
+    name = who or f"cli:{getpass.getuser()}"
+    now = datetime.now(UTC)
+    said = judge(store, found, right=word is Word.RIGHT, who=name, now=now, note=note)
+    right, wrong = store.standings()[said.cause]
+    sys.stdout.write(f"{said.cause}: {right} right, {wrong} wrong\n")
+
+
+@rules.command("list")
+def list_rules(config: ConfigOption = None, output: FormOption = Form.TABLE) -> None:
+    """All rules in force: what each proposes, what people said of it, whether it is in shadow."""
+    settings, standings = settings_of(config), store_of(config).standings()
+    given = settings.rules
+    book = load_rules(given.folders, given.disabled, shadow_until=given.shadow_until)
+    rows = [_standing(rule, *standings.get(rule.id, (0, 0))) for rule in book.rules]
+    show(rows, ("id", "scope", "mode", "right", "wrong", "proposes", "file"), output)
+
+
+def _standing(rule: Rule, right: int, wrong: int) -> dict[str, object]:
+    mode = "shadow" if rule.is_shadow((right, wrong)) else "active"
+    if rule.earns and mode == "shadow" and not rule.shadow:
+        mode = f"shadow until {rule.earns} right"
+    return {
+        "id": rule.id,
+        "scope": ", ".join(rule.scope) or "incident",
+        "mode": mode,
+        "right": right,
+        "wrong": wrong,
+        "proposes": ", ".join(rule.proposes),
+        "file": f"{rule.file}:{rule.line}",
+    }
 
 
 def _rehearsals(

@@ -83,7 +83,8 @@ def said_of(
     incident: Incident | None, expected: Expectation | None, broken: Broken, observed: Observed
 ) -> list[dict[str, Any]]:
     """The ranking that speaks of this fault: the incident's own, or, where one incident held
-    several faults one after another, led by what it was acted on for this one."""
+    several faults one after another, led by what it was acted on, or a person asked, for this
+    one."""
     last = hypotheses_of(incident)
     if incident is None or any(is_right(each, expected) for each in last[:1]):
         return last
@@ -92,7 +93,9 @@ def said_of(
         for entry in observed.audit
         if entry.incident_id == incident.id and entry.kind == "incident.diagnosed"
     ]
-    for intent in repairs(incident, observed):
+    for intent in observed.intents:
+        if intent.plan.incident_id != incident.id or intent.compensates:
+            continue
         before = [entry.message for entry in told if entry.at <= intent.created_at]
         if intent.created_at < broken.at or not intent.executed_at or not before:
             continue

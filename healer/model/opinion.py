@@ -18,7 +18,7 @@ WRONG_ONE_IN = 5
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """`who` found `cause` right or wrong for the incident. One an incident and cause: the newest."""
+    """`who` found `cause` right or wrong for the incident; the newest of each pair counts."""
 
     incident_id: str
     cause: str

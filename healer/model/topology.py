@@ -22,7 +22,8 @@ class Entity:
     pod       phase, ready (bool), node, ip, revision, restarts (int), reason, terminating (bool),
               containers [{name, image, args, env, ready, restarts, waiting, last_terminated}],
               gpus_requested (int), owner_kind, bare (bool), mirror (bool), daemonset (bool),
-              deletion_timestamp, priority, empty_dir_disk (bool), priority_class
+              deletion_timestamp, priority, empty_dir_disk (bool), priority_class,
+              node_selector, node_affinity (required terms), tolerations (as in the spec)
     workload  api_kind, replicas, ready_replicas, updated_replicas, available_replicas,
               generation, observed_generation, revision, paused (bool), managed_by, strategy,
               max_surge, max_unavailable, min_ready_seconds, selector, progress_failed (bool),
@@ -139,6 +140,18 @@ class Topology:
                     kinds[found.kind].append(found)
             self._related[target] = {each: tuple(found) for each, found in kinds.items()}
         return self._related[target].get(kind, ())
+
+    def in_circle(self, target: Target) -> bool:
+        """Whether `target` depends, by way of others, on itself: somebody's labels are wrong."""
+        queue, seen = deque(self.above(target)), set(self.above(target))
+        while queue:
+            for goal in self.above(queue.popleft()):
+                if goal == target:
+                    return True
+                if goal not in seen:
+                    seen.add(goal)
+                    queue.append(goal)
+        return target in seen
 
     def siblings(self, target: Target) -> tuple[Target, ...]:
         """Targets of the same kind under the same direct parent, without `target` itself."""

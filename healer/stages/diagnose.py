@@ -56,30 +56,47 @@ def diagnose_all(
     found: dict[str, Diagnosis] = {}
     for incident in incidents:
         scene = Scene(sight, incident, step)
-        judged = candidates(scene, rules, problems)
-        found[incident.id] = rank(scene, judged, verdict_counts or {})
+        try:
+            judged = candidates(scene, rules, problems)
+            found[incident.id] = rank(scene, judged, verdict_counts or {})
+        except Exception as error:  # noqa: BLE001  one incident's trouble is not the others'
+            where = f"diagnosis.{incident.id}"
+            problems[where] = Problem(where, _said(error), scene.now)
     return found, tuple(problems.values())
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def candidates(scene: Scene, rules: RuleBook, problems: dict[str, Problem]) -> list[Candidate]:
     """Every rule on every target it could be about, near the incident's symptoms."""
     near = tuple(dict.fromkeys(s.target for s in scene.symptoms)) or scene.incident.targets
     sick = sick_pods(scene)
+    _check_circles(near, scene, problems)
     kinds = tuple({(s.name, s.parts): s for s in scene.symptoms}.values())
     found: list[Candidate] = []
     for rule in rules.rules:
         if rule.scope and not any(symptom.is_any(rule.explains) for symptom in kinds):
             continue
-        try:
-            for target in _possible(rule, _targets(rule, near, scene), scene):
+        for target in _possible(rule, _targets(rule, near, scene), scene):
+            try:
                 candidate = judge(rule, target, scene, sick)
-                if candidate is not None:
-                    found.append(candidate)
-        except Exception as error:  # noqa: BLE001  a rule that raises stops nobody else
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            where = f"rule.{rule.id}"
-            problems.setdefault(where, Problem(where, said, scene.now))
+            except Exception as error:  # noqa: BLE001  a rule that raises stops nobody else
+                where = f"rule.{rule.id}"
+                problems.setdefault(where, Problem(where, _said(error), scene.now))
+                continue
+            if candidate is not None:
+                found.append(candidate)
     return found
+
+
+def _check_circles(near: tuple[Target, ...], scene: Scene, problems: dict[str, Problem]) -> None:
+    """Something that depends on itself is said once; the diagnosis walks round it once."""
+    for target in near:
+        if scene.sight.topology.in_circle(target):
+            said = f"{target} depends on itself by way of others: its links are not to be trusted"
+            problems.setdefault("topology", Problem("topology", said, scene.now))
 
 
 def _targets(rule: Rule, near: tuple[Target, ...], scene: Scene) -> tuple[Target, ...]:
@@ -106,7 +123,10 @@ def _possible(rule: Rule, targets: tuple[Target, ...], scene: Scene) -> tuple[Ta
     for evidence in rule.require:
         if len(targets) < SEVERAL:
             break
-        held = truths(Place(scene, targets), targets, evidence.test)
+        try:
+            held = truths(Place(scene, targets), targets, evidence.test)
+        except Exception:  # noqa: BLE001  `judge` meets it again, and it is said there
+            break
         if not (held == 1).all():
             targets = tuple(targets[i] for i in np.flatnonzero(held == 1))
     return targets

@@ -24,6 +24,7 @@ from healer.stages.shift import (
     VANISHED,
     MetricCase,
     Shift,
+    beyond_demand,
     family_of,
     saturate,
     shift_of,
@@ -130,7 +131,8 @@ class _Graph:
 
 def localize(case: MetricCase) -> Localized:
     """Who is to blame, and how sure we are. Cheap: one pass over the columns."""
-    shifts = tuple(each for i in range(len(case.columns)) if (each := shift_of(case, i)))
+    moved = tuple(each for i in range(len(case.columns)) if (each := shift_of(case, i)))
+    shifts = beyond_demand(moved)
     by_service: dict[str, list[Shift]] = defaultdict(list)
     for shift in shifts:
         by_service[shift.service].append(shift)

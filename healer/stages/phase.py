@@ -46,6 +46,13 @@ def is_actionable(diagnosis: Diagnosis) -> bool:
     )
 
 
+def is_lost(old: Diagnosis | None, new: Diagnosis) -> bool:
+    """Whether a known cause led, and nothing known fits any more."""
+    leaders = [diagnosis.leader if diagnosis else None for diagnosis in (old, new)]
+    known = [leader is not None and leader.cause != "unknown" for leader in leaders]
+    return known == [True, False]
+
+
 def with_diagnosis(incident: Incident, diagnosis: Diagnosis, now: datetime) -> Incident:
     """`incident` with a new ranking; `leading_since` is kept while the same cause leads."""
     old = incident.diagnosis

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from healer.model.rule import Rule, RuleBook
 from healer.model.target import Kind
 from healer.stages.evidence.check import EVENT_KINDS, complaints
+from healer.stages.evidence.reach import dead
 from healer.stages.rehearse import RuleTest
 
 
@@ -16,11 +17,15 @@ def lint(
     signals: Mapping[str, Kind],
     remediations: Collection[str],
     tests: Sequence[RuleTest] = (),
+    *,
+    units: Mapping[str, str] | None = None,
+    tested: Collection[str] | None = None,
 ) -> Iterator[str]:
     """What can never work in rules that load, one line each with file and line.
 
-    signals: name → the kind of target it is of. tests: when given, every rule must be expected
-    by one, and be wrong in another.
+    signals: name → the kind of target it is of. units: name → its unit, which bounds what it can
+    be. tests: when given, every rule must be expected by one, and be wrong in another.
+    tested: ids of the rules that `tests` are about; all, if absent.
     """
     causes = {rule.id for rule in book.rules}
     known = {*signals, *EVENT_KINDS, *causes, "*"}
@@ -29,9 +34,11 @@ def lint(
         for evidence in (*rule.require, *rule.exclude, *rule.evidence):
             for said in complaints(evidence.test, rule.scope, signals):
                 yield f"{where}: {evidence.text}: {said}"
+        yield from (f"{where}: {said}" for said in dead(rule, units or {}))
         for name in rule.explains:
             if name not in known:
-                yield f"{where}.explains: unknown signal, event or cause {name!r}"
+                hint = _hint(name, known)
+                yield f"{where}.explains: unknown signal, event or cause {name!r}{hint}"
         for name in rule.proposes:
             if name not in remediations:
                 yield f"{where}.action: unknown remediation {name!r}{_hint(name, remediations)}"
@@ -39,7 +46,7 @@ def lint(
             yield f"{where}: lacks a reference"
         if not rule.is_null and not rule.explains:
             yield f"{where}: explains nothing"
-        if tests:
+        if tests and (tested is None or rule.id in tested):
             yield from (f"{where}: {said}" for said in _untested(rule, tests))
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,9 @@ REQUESTS = ("req", "workload", "rps", "qps", "throughput", "calls")
 
 COUNTS_FROM, COUNTS_SHARE = 10, 0.6
 """Samples from which on, and share of rising ones above which, a series is a counter."""
+
+DEMAND = 1.2
+"""Growth of most services' requests from which on more demand explains a part of what moved."""
 
 VANISHED = 2.5
 
@@ -120,6 +124,47 @@ def shift_of(case: MetricCase, column: int) -> Shift | None:
         score = counted
     onset = _onset(case, row, level, spread) if score > FROM else None
     return Shift(service, metric, family, score, max(worse, 0.0), level, onset)
+
+
+def beyond_demand(shifts: tuple[Shift, ...]) -> tuple[Shift, ...]:
+    """The shifts less what more requests alone would bring: twice as many take twice the work.
+
+    A service's resources are allowed to grow as its own requests did. Requests and latency are
+    allowed what is common to most services, for all of them serve the same crowd.
+    """
+    asked = {s.service: _grew(s) for s in shifts if s.family == "traffic" and s.level > 0}
+    usual = _median(asked.values())
+    if usual < DEMAND:
+        return shifts
+    latency: dict[str, float] = {}
+    for s in shifts:
+        if s.family == "latency" and s.level > 0:
+            latency[s.service] = max(latency.get(s.service, 1.0), _grew(s))
+    slower = _median(latency.values())
+    common = {"latency": slower, "traffic": usual, "errors": 1.0}
+    return tuple(
+        _less(shift, common.get(shift.family, asked.get(shift.service, usual))) for shift in shifts
+    )
+
+
+def _grew(shift: Shift) -> float:
+    return 1 + shift.worse / shift.level
+
+
+def _median(values: Iterable[float]) -> float:
+    found = sorted(values)
+    return found[(len(found) - 1) // 2] if found else 1.0
+
+
+def _less(shift: Shift, growth: float) -> Shift:
+    """`shift` without the part that a growth of all it does, with a tenth of play, brings."""
+    allowed = 1.1 * (growth - 1) * abs(shift.level)
+    if shift.worse <= 0 or allowed <= 0:
+        return shift
+    left = max(0.0, shift.worse - allowed)
+    score = shift.score * left / shift.worse
+    onset = shift.onset if score > FROM else None
+    return replace(shift, score=score, worse=left, onset=onset)
 
 
 def _rate(case: MetricCase, row: Series) -> Series:

@@ -229,3 +229,79 @@ def test_a_wrong_rule_test_says_where(tmp_path, text, said):
         load_tests(file)
 
     assert said in str(caught.value)
+
+
+UNITS = {"ttft_p95": "s", "kv_usage": "ratio", "gpu_util": "percent"}
+
+
+def dead_terms(tmp_path, *, require, evidence, scope="pod"):
+    text = (
+        f"rules:\n- id: mine\n  scope: {scope}\n  prior: 0.1\n  title: Mine\n"
+        f"  reference: https://example.org\n  explains: [ttft_p95]\n"
+        f"  require: ['{require}']\n  evidence: [{{if: '{evidence}', for: 1, against: -1}}]\n"
+    )
+    file = folder(tmp_path, text) / "causes" / "mine.yaml"
+    found = lint(RuleBook(load_file(file)), {**SIGNALS, "kv_usage": Kind.POD}, [], units=UNITS)
+    return [line.removeprefix(f"{file}:2: rules.mine: ") for line in found]
+
+
+@pytest.mark.parametrize(
+    ("require", "evidence", "said"),
+    [
+        ("high(ttft_p95)", "value(kv_usage) > 90", "unreachable threshold > 90: kv_usage is betw"),
+        ("high(ttft_p95)", "value(gpu_util) > 120 on gpus all", "gpu_util is between 0 and 100"),
+        ("high(ttft_p95)", "value(ttft_p95) < 0", "ttft_p95 is 0 or more"),
+        ("high(ttft_p95)", "high(ttft_p95) or kv_usage > 1.5", "unreachable threshold > 1.5"),
+        ("high(ttft_p95)", "share(pods, high(kv_usage)) > 1", "is between 0 and 1"),
+        ("high(ttft_p95)", "share(pods, value(kv_usage) > 7) > 0.5", "unreachable threshold > 7"),
+        ("high(ttft_p95)", "count(pods) >= 0", "threshold >= 0 holds always"),
+        ("high(ttft_p95)", "low(ttft_p95)", "unreachable, it can never hold beside"),
+        ("high(ttft_p95)", "missing(ttft_p95)", "unreachable, it can never hold beside"),
+        ("high(ttft_p95)", "not high(ttft_p95)", "unreachable, it can never hold beside"),
+        ("value(ttft_p95) > 5", "value(ttft_p95) < 2", "unreachable, it can never hold beside"),
+        ("high(gpu_util) on gpus all", "high(kv_usage) and low(kv_usage)", "unreachable, it can"),
+        ("fact(reason) == Evicted", "fact(reason) in [OOMKilled]", "unreachable, it can never"),
+        ("value(kv_usage) > 0.9", "missing(kv_usage)", "unreachable, it can never hold beside"),
+        ("high(ttft_p95) and low(ttft_p95)", "high(kv_usage)", "what else is required"),
+    ],
+)
+def test_lint_finds_terms_that_nothing_reaches(tmp_path, require, evidence, said):
+    (complaint,) = dead_terms(tmp_path, require=require, evidence=evidence)
+    assert said in complaint
+
+
+@pytest.mark.parametrize(
+    ("require", "evidence"),
+    [
+        ("high(ttft_p95) or low(ttft_p95)", "low(ttft_p95)"),
+        ("high(gpu_util) on gpus", "low(gpu_util) on gpus"),
+        ("high(ttft_p95)", "normal(ttft_p95) on siblings all"),
+        ("value(ttft_p95) > 2", "value(ttft_p95) > 5"),
+        ("value(kv_usage) >= 1", "value(kv_usage) == 1"),
+        ("high(ttft_p95)", "ratio(ttft_p95) > 3"),
+        ("not missing(ttft_p95)", "high(ttft_p95)"),
+        ("fact(reason) in [Evicted, OOMKilled]", "fact(reason) == OOMKilled"),
+        ("high(ttft_p95)", "share(pods, low(ttft_p95)) >= 0.5"),
+    ],
+)
+def test_lint_leaves_alone_what_may_come_together(tmp_path, require, evidence):
+    assert dead_terms(tmp_path, require=require, evidence=evidence) == []
+
+
+def test_one_incident_has_many_targets_and_so_no_contradictions(tmp_path):
+    found = dead_terms(
+        tmp_path, require="high(ttft_p95)", evidence="low(ttft_p95)", scope="incident"
+    )
+    assert found == []
+
+
+def test_whoever_lints_their_own_rules_tests_those_and_not_ours(tmp_path):
+    book = load_rules((folder(tmp_path),))
+    nothing = RuleTest("x", at=NOW - NOW)
+    found = [
+        line
+        for line in lint(book, SIGNALS, [], [nothing], tested={"mine"})
+        if "test expects" in line
+    ]
+    assert len(found) == 2
+    assert all("rules.mine" in line for line in found)

@@ -24,6 +24,7 @@ from healer.model.audit import AuditEntry
 from healer.model.incident import Phase
 from healer.model.intent import Intent, State
 from healer.model.message import Delivery, DeliveryResult
+from healer.model.opinion import Opinion
 from healer.ports import Baseline, Episode
 
 NOW = builders.NOW
@@ -199,6 +200,16 @@ def test_pruning_forgets_ended_incidents_and_never_the_audit(store: SqlStore) ->
     assert store.verify_audit() == (1, "")
 
 
+def test_pruning_keeps_the_incident_whose_cordon_still_stands(store: SqlStore) -> None:
+    for name in ("gone", "owed"):
+        store.put_incident(builders.incident(name, phase=Phase.RESOLVED))
+        plan = builders.plan(incident_id=name)
+        store.claim_intent(builders.intent(State.SUCCEEDED, id=f"intent-{name}", plan=plan))
+    assert store.prune(NOW + timedelta(days=1), keep=("intent-owed",)) == 1
+    assert [i.id for i in store.incidents().items] == ["owed"]
+    assert [i.id for i in store.intents()] == ["intent-owed"]
+
+
 def test_the_audit_chain_holds_over_many_appends_and_a_restart(store: SqlStore, url: str) -> None:
     for number in range(20):
         store.record(entry(number), entry(number + 100))
@@ -330,3 +341,51 @@ def test_an_alert_that_reaches_two_replicas_at_once_is_one_episode(url: str) -> 
     assert sum(at_once(3, lambda n: stores[n].enqueue("ops", "k", "inc-1", "{}", NOW))) == 1
     for opened in stores:
         opened.close()
+
+
+def opinion(
+    incident: str, cause: str = "engine_hang", *, right: bool = True, **rest: Any
+) -> Opinion:
+    return Opinion(incident, cause, right, rest.pop("who", "ada"), rest.pop("at", NOW), **rest)
+
+
+def test_opinions_come_back_newest_first_and_make_a_standing(store: SqlStore) -> None:
+    later = opinion("inc-2", right=False, at=NOW + timedelta(hours=1), note="it was the network")
+    for each in (opinion("inc-1"), later, opinion("inc-3", "load_surge")):
+        store.put_opinion(each)
+    assert store.opinions(cause="engine_hang") == (later, opinion("inc-1"))
+    assert store.opinions(incident_id="inc-3") == (opinion("inc-3", "load_surge"),)
+    assert store.standings() == {"engine_hang": (1, 1), "load_surge": (1, 0)}
+
+
+def test_the_newest_opinion_of_an_incident_counts_and_counts_once(store: SqlStore) -> None:
+    for right in (True, True, False):
+        store.put_opinion(opinion("inc-1", right=right))
+    assert store.standings() == {"engine_hang": (0, 1)}
+
+
+def test_an_opinion_outlives_its_incident(store: SqlStore) -> None:
+    ended = dataclasses.replace(builders.incident(), phase=Phase.RESOLVED)
+    store.put_incident(ended)
+    store.put_opinion(opinion(ended.id))
+    assert store.prune(NOW + timedelta(days=400)) == 1
+    assert store.standings() == {"engine_hang": (1, 0)}
+
+
+def test_opinions_given_at_once_by_two_replicas_are_one(url: str) -> None:
+    stores = [open_store(url) for _ in range(3)]
+    at_once(3, lambda n: stores[n].put_opinion(opinion("inc-1", who=f"person {n}")))
+    assert stores[0].standings() == {"engine_hang": (1, 0)}
+    for opened in stores:
+        opened.close()
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date(url: str) -> None:
+    store = open_store(url)
+    store.record(entry(1))
+    tamper(store, "DROP TABLE opinions", "UPDATE alembic_version SET version_num = '0001'")
+    store.close()
+    opened = open_store(url)
+    assert opened.standings() == {}
+    assert opened.verify_audit() == (1, "")
+    opened.close()

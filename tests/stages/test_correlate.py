@@ -305,6 +305,17 @@ def test_a_latecomer_of_a_storm_joins_it():
     assert len(second.targets) == 8
 
 
+def test_most_gpus_of_one_node_that_show_the_same_are_one_incident():
+    nodes = [node(f"node-{i}", uid=f"n{i}") for i in range(4)]
+    gpus = [[Target(Kind.GPU, f"GPU-{i}-{j}") for j in range(8)] for i in range(4)]
+    edges = {(gpu, nodes[i]) for i in range(4) for gpu in gpus[i]}
+    wide = Topology({t: Entity(t) for edge in edges for t in edge}, frozenset(edges))
+    held = [finding(gpu, signal="gpu_throttle_power_brake") for gpu in gpus[0][:6]]
+    (incident,) = run(held, snapshot(topology=wide))
+    assert len(incident.targets) == 6
+    assert len(run(held[:2], snapshot(topology=wide))) == 2
+
+
 def test_a_few_of_many_are_no_storm():
     wide = topology(pods=40, per_workload=1)
     assert len(run([on(i) for i in range(4)], snapshot(topology=wide))) == 4

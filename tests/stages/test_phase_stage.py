@@ -12,7 +12,7 @@ import pytest
 
 from healer.model.incident import Phase
 from healer.model.intent import Effect, Outcome, State
-from healer.stages.phase import is_actionable, settle, with_diagnosis
+from healer.stages.phase import is_actionable, is_lost, settle, with_diagnosis
 
 HOLD = timedelta(minutes=2)
 
@@ -70,6 +70,15 @@ def test_the_same_leader_keeps_its_since_and_another_starts_anew() -> None:
     other = with_diagnosis(known, builders.diagnosis(worlds.hypothesis("x")), builders.NOW)
     assert other.diagnosis is not None
     assert other.diagnosis.leading_since == builders.NOW
+
+
+def test_a_known_cause_is_lost_when_nothing_known_fits_any_more() -> None:
+    known = builders.diagnosis(builders.hypothesis("routing"))
+    nothing = builders.diagnosis(builders.hypothesis("unknown"))
+    assert is_lost(known, nothing)
+    assert not is_lost(known, known)
+    assert not is_lost(nothing, known)
+    assert not is_lost(None, nothing)
 
 
 def test_doubt_is_not_actionable() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from healer.adapters.kubernetes import cordons
 from healer.adapters.kubernetes.errors import Obj
+from healer.adapters.kubernetes.placement import placement
 from healer.settings import KubernetesSettings
 
 GPU = "nvidia.com/gpu"
@@ -76,7 +77,7 @@ def pod(obj: Obj) -> dict[str, Any]:
             if "emptyDir" in volume
         ),
     }
-    return known(found)
+    return known(found | placement(spec))
 
 
 def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:

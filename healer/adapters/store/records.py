@@ -7,12 +7,13 @@ import binascii
 import dataclasses
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, delete, insert, or_, select, tuple_
+from sqlalchemy import Connection, Table, and_, delete, insert, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -264,19 +265,22 @@ def baselines(connection: Connection) -> tuple[Baseline, ...]:
     return tuple(found)
 
 
-def prune(connection: Connection, before: datetime) -> int:
-    """Forget what ended before: incidents with their intents, alerts, sent messages."""
+def prune(connection: Connection, before: datetime, keep: Collection[str]) -> int:
+    """Forget what ended before: incidents with their intents, alerts, sent messages.
+
+    keep: ids of intents whose incidents stay, for something of them is still to be done.
+    """
     limit = utc(before)
-    ended = select(INCIDENTS.c.id).where(
-        INCIDENTS.c.phase == Phase.RESOLVED.value, INCIDENTS.c.opened_at < limit
+    kept = select(INTENTS.c.incident_id).where(INTENTS.c.id.in_(tuple(keep)))
+    ended = and_(
+        INCIDENTS.c.phase == Phase.RESOLVED.value,
+        INCIDENTS.c.opened_at < limit,
+        INCIDENTS.c.id.not_in(kept),
     )
-    connection.execute(delete(INTENTS).where(INTENTS.c.incident_id.in_(ended), ~INTENTS.c.is_open))
+    theirs = INTENTS.c.incident_id.in_(select(INCIDENTS.c.id).where(ended))
+    connection.execute(delete(INTENTS).where(theirs, ~INTENTS.c.is_open))
     connection.execute(delete(PARCELS).where(PARCELS.c.settled, PARCELS.c.created_at < limit))
     connection.execute(
         delete(EPISODES).where(EPISODES.c.ends_at.is_not(None), EPISODES.c.last_seen < limit)
     )
-    return connection.execute(
-        delete(INCIDENTS).where(
-            INCIDENTS.c.phase == Phase.RESOLVED.value, INCIDENTS.c.opened_at < limit
-        )
-    ).rowcount
+    return connection.execute(delete(INCIDENTS).where(ended)).rowcount

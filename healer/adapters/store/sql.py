@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +35,9 @@ WRITES = "healer_writes"
 
 MIGRATION_LOCK = 0x4EA1E4
 """Any number, the same in every replica."""
+
+WAL_TRIES = 200
+"""Ten seconds' worth, as long as a lock is waited for."""
 
 _ALEMBIC = threading.Lock()
 """Alembic keeps the running migration in globals of its modules."""
@@ -267,9 +272,9 @@ class SqlStore:
         with self.transaction() as connection:
             records.upsert(connection, THINGS, {"key": key}, {"value": value})
 
-    def prune(self, before: datetime) -> int:
+    def prune(self, before: datetime, keep: Collection[str] = ()) -> int:
         with self.transaction() as connection:
-            return records.prune(connection, before)
+            return records.prune(connection, before, keep)
 
 
 def _engine(url: str) -> Engine:
@@ -295,9 +300,23 @@ def _engine(url: str) -> Engine:
 def _prepare_sqlite(raw: Any, _: object) -> None:
     raw.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
     cursor = raw.cursor()
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    cursor.execute("PRAGMA busy_timeout=10000")
+    _use_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Where several open a new file at once, SQLite refuses all but one without waiting."""
+    for _ in range(WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            time.sleep(0.05)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:

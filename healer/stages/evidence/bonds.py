@@ -24,7 +24,7 @@ STORM_LEAST = 4
 """Two of three replicas are no storm."""
 
 CROWD = 0.6
-"""Share of a node's pods that suffer at once, from which on the node is what they share."""
+"""Share of a node's pods or GPUs that suffer at once, from which on the node is what they share."""
 
 LIFECYCLE = frozenset({"pod_ready", "pod_restarts", "workload_unavailable"})
 """Signals that move by themselves while somebody drains a node or rolls out a revision."""
@@ -263,16 +263,17 @@ def _together(one: Member, other: Member, snapshot: Snapshot, crowds: frozenset[
 
 
 def _crowded(grave: Sequence[Member], snapshot: Snapshot) -> frozenset[Target]:
-    """Nodes most of whose pods (at least three) show the same."""
-    seen: dict[tuple[Target, str], set[Target]] = defaultdict(set)
+    """Nodes most of whose pods or GPUs (at least three) show the same."""
+    topology = snapshot.topology
+    seen: dict[tuple[Target, str, Kind], set[Target]] = defaultdict(set)
     for member in grave:
-        if member.target.kind is Kind.POD:
-            for node in snapshot.topology.related(member.target, Kind.NODE):
-                seen[node, member.name].add(member.target)
+        if member.target.kind in (Kind.POD, Kind.GPU):
+            for node in topology.related(member.target, Kind.NODE):
+                seen[node, member.name, member.target.kind].add(member.target)
     return frozenset(
         node
-        for (node, _), pods in seen.items()
-        if len(pods) >= 3 and len(pods) >= CROWD * len(snapshot.topology.related(node, Kind.POD))
+        for (node, _, kind), many in seen.items()
+        if len(many) >= 3 and len(many) >= CROWD * len(topology.related(node, kind))
     )
 
 

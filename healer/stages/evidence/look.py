@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -79,9 +79,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-def look(  # noqa: PLR0911  one return a kind of expression
-    expression: Expression, place: Place, functions: Mapping[str, Function]
-) -> Seen:
+def look(expression: Expression, place: Place, functions: Mapping[str, Function]) -> Seen:
     """What `expression` says at `place`."""
     match expression:
         case Call(name=name, args=args):
@@ -89,12 +87,7 @@ def look(  # noqa: PLR0911  one return a kind of expression
         case Compare():
             return _each(expression, place, lambda one: _compare(expression, one, functions))
         case And(parts=parts):
-            answers = []
-            for part in parts:
-                answers.append(look(part, place, functions))
-                if answers[-1].truth is False:
-                    return answers[-1]
-            return _both(answers)
+            return _both(look(part, place, functions) for part in parts)
         case Or(parts=parts):
             return _either([look(part, place, functions) for part in parts])
         case Not(inner=inner):
@@ -105,6 +98,12 @@ def look(  # noqa: PLR0911  one return a kind of expression
             return _over(inner, replace(place, targets=targets), functions, relation, every)
         case Within(inner=inner, span=span, after_onset=after):
             return look(inner, replace(place, span=span, after_onset=after), functions)
+        case Number() | Text() | Listing():
+            return _itself(expression)
+
+
+def _itself(given: Number | Text | Listing) -> Seen:
+    match given:
         case Number(value=value, text=text):
             return Seen(bool(value), text, value)
         case Text(value=text):
@@ -210,11 +209,15 @@ def _over(
     return replace(seen, said=f"{seen.said} ({yes} of {len(held)} {relation})")
 
 
-def _both(answers: list[Seen]) -> Seen:
-    """Cites what failed, else everything that held; dated by the earliest."""
-    for truth in (False, None):
-        if found := next((a for a in answers if a.truth is truth), None):
-            return found
+def _both(given: Iterable[Seen]) -> Seen:
+    """Cites what failed, else everything that held; dated by the earliest. A no ends it."""
+    answers = []
+    for each in given:
+        if each.truth is False:
+            return each
+        answers.append(each)
+    if found := next((a for a in answers if a.truth is None), None):
+        return found
     first = answers[0]
     said = "; ".join(dict.fromkeys(a.said for a in answers[:3] if a.said))
     return _dated(replace(first, said=said, value=None), answers)
