@@ -96,6 +96,8 @@ def _without_hands(settings: Settings, state: Path) -> Settings:
         settings,
         store=StoreSettings(url=f"sqlite:///{state}"),
         remediation=dataclasses.replace(settings.remediation, mode=Mode.OBSERVE),
+        # It is there to be asked before a rule has earned anything.
+        rules=dataclasses.replace(settings.rules, shadow_until=0),
         notify=NotifySettings(),
         lease=dataclasses.replace(settings.lease, enabled=False),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from healer.model.hypothesis import Diagnosis, Hypothesis, Side, Term
 
 COLUMNS, LINES = 120, 40
-WEIGHT, FAMILY = 7, 13
+WEIGHT, FAMILY = 7, 15
 RIVALS = 7
 
 

@@ -31,6 +31,8 @@ REPAIR = "the hardware is out of service; it has to be repaired or replaced"
 
 LOOK_FIRST = "what became of an action is not known; look before anything else is done"
 
+HINDSIGHT = "another cause fits what was there before a repair that worked"
+
 MOST_HELD = 3
 """Plans of one kind that the guards may hold back before no other is made."""
 
@@ -71,8 +73,10 @@ def plan(
             return _next_rung(asker)  # contained, and the rule knows what heals
         rested = snapshot.now - healed[-1].updated_at >= settings.ask_after
         return asker.ask(REPAIR) if contained and rested else None
-    if diagnosis.abstained or not leader.proposes or leader.confidence < leader.min_confidence:
-        return asker.ask("")
+    hindsight = bool(healed) and _is_hindsight(leader, healed[-1])
+    unsure = diagnosis.abstained or leader.confidence < leader.min_confidence
+    if hindsight or unsure or not leader.proposes:
+        return asker.ask(HINDSIGHT if hindsight else "")
     return _next_rung(asker)
 
 
@@ -152,6 +156,12 @@ def _next_rung(asker: _Asker) -> Plan | None:
                 continue
             return dataclasses.replace(found, rung=len(tried), attempt=1 + len(before))
     return asker.ask("; ".join(refusals) or "every remediation was tried")
+
+
+def _is_hindsight(leader: Hypothesis, healed: Intent) -> bool:
+    """Whether `leader` tells what came before a repair that worked in another way: events are
+    remembered longer than it takes to heal what caused them."""
+    return leader.cause != healed.plan.cause and leader.onset <= healed.created_at
 
 
 def _was_held(intent: Intent) -> bool:

@@ -55,7 +55,7 @@ def test_a_case_is_explained_on_one_screen():
 
     assert found.exit_code == 0, found.output
     assert "gpu_off_bus on gpu:GPU-11" in found.output
-    assert "why it lost" in found.output
+    assert "it lost: " in found.output
     assert len(found.output.splitlines()) < 50
 
 

@@ -186,3 +186,16 @@ def test_replicas_that_fail_one_after_another_for_ever_are_no_coincidence() -> N
     )
     assert wanted(worlds.incident(leader=other), mended, mended) is not None
     assert wanted(worlds.incident(leader=other), mended, mended, mended) is None
+
+
+def test_what_a_repair_has_ended_is_not_treated_once_more_under_another_name() -> None:
+    long_ago = {"updated_at": builders.at(-7200), "created_at": builders.at(-7260)}
+    rolled = builders.plan(remediation="rollback_model", cause="bad_revision")
+    healed = builders.intent(State.SUCCEEDED, plan=rolled, **long_ago)
+    before_it = BOTH | {"onset": builders.at(-7400)}
+    found = wanted(worlds.incident(leader=before_it), healed)
+    assert found is not None
+    assert found.remediation == "escalate"
+    since = wanted(worlds.incident(leader=BOTH | {"onset": builders.at(-90)}), healed)
+    assert since is not None
+    assert since.remediation == "restart_pod"

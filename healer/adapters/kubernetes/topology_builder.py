@@ -22,6 +22,8 @@ KINDS = (
 )  # fmt: skip
 LWS = "leaderworkerset.sigs.k8s.io/name"
 """Label of every pod and StatefulSet that a LeaderWorkerSet makes."""
+LWS_GROUP = "leaderworkerset.sigs.k8s.io/group-index"
+"""Label of its pods: which of its replicas, a leader and its workers, they are a part of."""
 _DROPPED = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
@@ -84,6 +86,11 @@ def build(
     entities |= {made.target: made for made, _ in revisions.values()}
     edges |= {(made.target, top) for made, top in revisions.values() if top in tops}
     edges |= set(_pod_edges(lists.pods.values(), revisions, by_uid, entities))
+    for pod, group, top in _groups(lists.pods.values()):
+        entities.setdefault(group, Entity(group))
+        edges.add((pod, group))
+        if top in entities:
+            edges.add((group, entities[top].target))
     for service, served in _services(lists, tops):
         entities[service.target] = service
         edges |= {(top, service.target) for top in served}
@@ -263,6 +270,19 @@ def _pod_edges(
         top = _top(pod, by_uid)
         if top is not None and top in entities:
             yield pod.target, entities[top].target
+
+
+def _groups(pods: Iterable[Entity]) -> Iterator[tuple[Target, Target, Target]]:
+    """(pod, its group, the LeaderWorkerSet): the ranks of one replica, on however many nodes.
+
+    A pod without the number of its group is of an unknown one.
+    """
+    for pod in pods:
+        name, number = pod.labels.get(LWS, ""), pod.labels.get(LWS_GROUP, "")
+        if name and number:
+            space = pod.target.namespace
+            top = Target(Kind.WORKLOAD, f"leaderworkerset/{name}", space)
+            yield pod.target, Target(Kind.GROUP, f"{name}-{number}", space), top
 
 
 def _top(pod: Entity, by_uid: Mapping[str, Obj]) -> Target | None:

@@ -174,12 +174,12 @@ def _pods(topology: Topology, target: Target) -> frozenset[Target]:
 
 
 def parts_of(topology: Topology, target: Target) -> frozenset[Target]:
-    """The workloads (and services) a target is a part of; those of a GPU's pods for a GPU."""
+    """The workloads, services and groups a target is a part of; those of a GPU's pods for a GPU."""
     own = {target} if target.kind is Kind.POD else set(_pods(topology, target))
     found = {
         above
         for each in (own or {target})
-        for kind in (Kind.WORKLOAD, Kind.SERVICE)
+        for kind in (Kind.GROUP, Kind.WORKLOAD, Kind.SERVICE)
         for above in topology.related(each, kind)
     }
     return frozenset(found)

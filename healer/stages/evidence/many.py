@@ -7,8 +7,9 @@ as everywhere else, so that both ways always agree.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,12 @@ Truths = NDArray[np.float64]
 STATES = ("normal", "high", "low", "missing", "unknown")
 _NORMAL, _HIGH, _LOW, _MISSING, _UNKNOWN = range(5)
 
-_OF_STATE = {"high": _HIGH, "low": _LOW, "normal": _NORMAL}
+_OF_STATE = {
+    "normal": np.array([1.0, 0.0, 0.0, 0.5, 0.5]),
+    "high": np.array([0.0, 1.0, 0.0, 0.5, 0.5]),
+    "low": np.array([0.0, 0.0, 1.0, 0.5, 0.5]),
+}
+"""What each function says of each of STATES."""
 
 _COMPARE: Mapping[str, Callable[[Truths, float], NDArray[np.bool_]]] = {
     "==": operator.eq,
@@ -64,27 +70,50 @@ def truths(
 
     known: names of functions; a bare name outside of them is a signal.
     """
+    found = _answers(test, scene, targets, known, ask)
+    return np.where(found == UNKNOWN, np.nan, found)
+
+
+UNKNOWN = 0.5
+"""Between no and yes: so Kleene's `and` is the least, his `or` the most, and `not` one less it."""
+
+
+def _answers(
+    test: Expression, scene: Scene, targets: tuple[Target, ...], known: Container[str], ask: Ask
+) -> Truths:
     match test:
-        case And(parts=parts):
-            return _all(truths(part, scene, targets, known, ask) for part in parts)
-        case Or(parts=parts):
-            return 1 - _all(1 - truths(part, scene, targets, known, ask) for part in parts)
-        case Not(inner=inner):
-            return 1 - truths(inner, scene, targets, known, ask)
         case Call(name=name, args=(Call(name=signal, args=None),)) if name in _OF_STATE:
-            state = columns(scene, signal, targets).state
-            return np.where(state >= _MISSING, np.nan, state == _OF_STATE[name])
+            of_state: Truths = _OF_STATE[name][columns(scene, signal, targets).state]
+            return of_state
+        case Or(parts=parts):
+            held = _answers(parts[0], scene, targets, known, ask)
+            for part in parts[1:]:
+                held = np.maximum(held, _answers(part, scene, targets, known, ask))
+            return held
+        case And(parts=parts):
+            held = _answers(parts[0], scene, targets, known, ask)
+            for part in parts[1:]:
+                if not held.any():  # asks no further than it must
+                    break
+                held = np.minimum(held, _answers(part, scene, targets, known, ask))
+            return held
+        case Not(inner=inner):
+            return 1 - _answers(inner, scene, targets, known, ask)
         case Call(name="missing", args=(Call(name=signal, args=None),)):
             seen = columns(scene, signal, targets)
-            return np.where(seen.state == _MISSING, 1.0, np.where(np.isnan(seen.now), np.nan, 0.0))
+            silent = np.where(np.isnan(seen.now), UNKNOWN, 0.0)
+            return np.where(seen.state == _MISSING, 1.0, silent)
         case Compare(left=left, op=op, right=Number(value=limit)) if op in _COMPARE:
             numbers = _numbers(left, scene, targets, known)
             if numbers is not None:
-                return np.where(np.isnan(numbers), np.nan, _COMPARE[op](numbers, limit))
+                return np.where(np.isnan(numbers), UNKNOWN, _COMPARE[op](numbers, limit))
         case Within(inner=Call(name="event")) | Call(name="event"):
             return _of_events(test, scene, targets, ask)
-    answers = [ask(test, target) for target in targets]
-    return np.array([np.nan if each is None else float(each) for each in answers])
+    return np.array([_number(ask(test, target)) for target in targets])
+
+
+def _number(answer: bool | None) -> float:  # noqa: FBT001  an answer is one of three
+    return UNKNOWN if answer is None else float(answer)
 
 
 def _of_events(test: Expression, scene: Scene, targets: tuple[Target, ...], ask: Ask) -> Truths:
@@ -95,23 +124,11 @@ def _of_events(test: Expression, scene: Scene, targets: tuple[Target, ...], ask:
         scene.busy[key] = targets, found_busy
     busy = scene.busy[key][1]
     quiet = next((i for i in range(len(targets)) if i not in busy), None)
-    found = np.full(len(targets), np.nan)
-    if quiet is not None and (answer := ask(test, targets[quiet])) is not None:
-        found[:] = float(answer)
+    answer = UNKNOWN if quiet is None else _number(ask(test, targets[quiet]))
+    found = np.full(len(targets), answer)
     for i in busy:
-        answer = ask(test, targets[i])
-        found[i] = np.nan if answer is None else float(answer)
+        found[i] = _number(ask(test, targets[i]))
     return found
-
-
-def _all(parts: Iterator[Truths]) -> Truths:
-    """Kleene's and: a no decides, what is unknown stays so. Asks no further than it must."""
-    held = next(parts)
-    for part in parts:
-        held = np.where((held == 0) | (part == 0), 0.0, held * part)
-        if not held.any():
-            break
-    return held
 
 
 def _numbers(
@@ -157,19 +174,20 @@ def _put(seen: Columns, at: int, scene: Scene, signal: str, target: Target) -> N
 
 
 def _columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
-    count = len(targets)
-    seen = Columns(
-        np.full(count, _UNKNOWN, np.int8), np.full(count, np.nan), np.full(count, np.nan)
-    )
     frame = scene.sight.frame(signal)
     if frame is None:
-        return seen
+        return _blank(len(targets))
     places = scene.sight.places(signal, targets)
     early, first = window(scene, frame)
     fresh = scene.now.timestamp() - frame.times[-1] <= stale_s(frame)
+    known = early >= FEWEST and fresh and len(places.rows) > 0
+    rows = frame.values[places.rows] if known else frame.values[:0]
+    if known and len(places.at) == len(targets) and math.isfinite(rows.sum(dtype=np.float64)):
+        now, middle, state = _standing(rows, first, early, frame.signal.matters)
+        return Columns(state, now, middle)
+    seen = _blank(len(targets))
     alone = [*places.several]
-    if early >= FEWEST and fresh and len(places.rows):
-        rows = frame.values[places.rows]
+    if known:
         gapless = np.isfinite(rows).all(axis=1)
         plain = places.at
         if not gapless.all():
@@ -184,6 +202,11 @@ def _columns(scene: Scene, signal: str, targets: tuple[Target, ...]) -> Columns:
         if (targets[i], signal) not in scene.findings:
             _put(seen, i, scene, signal, targets[i])
     return seen
+
+
+def _blank(count: int) -> Columns:
+    unknown = np.full(count, _UNKNOWN, np.int8)
+    return Columns(unknown, np.full(count, np.nan), np.full(count, np.nan))
 
 
 def _standing(

@@ -209,7 +209,7 @@ def _why_not(rival: Candidate, one: _Round) -> str:
     gap = one.leader.score(one.wanted) - rival.score(one.wanted)
     worst = min(rival.terms, key=lambda t: t.weight, default=None)
     if worst is not None and worst.weight < 0:
-        return f"{worst.asked}: {worst.seen} ({worst.weight:+.1f})"
+        return f"{worst.seen or 'no'} ({worst.weight:+.1f} for {worst.asked})"
     lost = rival.coverage(one.wanted)
     if lost < 0:
         return (
@@ -217,7 +217,7 @@ def _why_not(rival: Candidate, one: _Round) -> str:
         )
     best = max(one.leader.terms, key=lambda t: t.weight, default=None)
     if best is not None and best.weight > 0:
-        return f"nothing like the leader's {best.asked}: {best.seen} (behind by {gap:.1f})"
+        return f"nothing like what the leader has, {best.seen} (behind by {gap:.1f})"
     return f"less likely beforehand (behind by {gap:.1f})"
 
 

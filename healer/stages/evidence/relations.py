@@ -41,10 +41,22 @@ _UNITS = {
 
 def _siblings(topology: Topology, target: Target) -> Iterator[Target]:
     parent = _UNITS.get(target.kind)
+    ranks = _ranks(topology, target)
     for above in topology.related(target, parent) if parent else ():
         for other in topology.related(above, target.kind):
-            if other != target:
+            if other != target and other not in ranks:
                 yield other
+
+
+def _ranks(topology: Topology, *targets: Target) -> frozenset[Target]:
+    """Pods of the same tensor-parallel groups: one replica with them, nobody to compare with."""
+    pods = [target for target in targets if target.kind is Kind.POD]
+    return frozenset(
+        rank
+        for pod in pods
+        for group in topology.related(pod, Kind.GROUP)
+        for rank in topology.related(group, Kind.POD)
+    )
 
 
 def _neighbours(topology: Topology, target: Target) -> Iterator[Target]:
@@ -65,8 +77,9 @@ def _replicas(topology: Topology, target: Target) -> Iterator[Target]:
 
 
 def _others(topology: Topology, target: Target) -> Iterator[Target]:
-    """Pods of the same workloads that are not on this target."""
+    """Pods of the same workloads that are not on this target, nor in a group with one that is."""
     own = set(to_kind(topology, target, Kind.POD))
+    own |= _ranks(topology, *own)
     owners = {w for pod in own for w in topology.related(pod, Kind.WORKLOAD)}
     for owner in sorted(owners):
         for pod in topology.related(owner, Kind.POD):

@@ -151,13 +151,18 @@ def _term(evidence: Evidence, seen: Seen) -> Term:
 
 
 def _began(answers: list[tuple[Evidence, Seen]]) -> tuple[datetime, bool] | None:
-    """(when the cause first showed, whether that is exact), by its decisive evidence if any."""
+    """(when the cause first showed, whether that is exact), by its decisive evidence if any.
+
+    What does not decide dates nothing exactly: an event that repeats tells its last time.
+    """
     held = [(e, s) for e, s in answers if s.truth and s.since is not None and e.weight > 0]
-    chosen = [(e, s) for e, s in held if e.decisive] or held
+    decisive = [(e, s) for e, s in held if e.decisive]
+    chosen = decisive or held
     if not chosen:
         return None
     dates = [(seen.since, seen.dated) for _, seen in chosen if seen.since is not None]
-    return min(dates, key=lambda each: each[0])
+    since, dated = min(dates, key=lambda each: each[0])
+    return since, dated and bool(decisive)
 
 
 def _circumstances(
@@ -200,11 +205,18 @@ def _circumstances(
     return found
 
 
+_CLOSE = frozenset({Kind.POD, Kind.GPU, Kind.GROUP, Kind.NODE})
+"""What tells pods of one workload apart."""
+
+
 def sick_pods(scene: Scene) -> frozenset[Target]:
-    """Pods with grave symptoms, and pods of whatever else has one."""
+    """Pods with symptoms, and pods of what they stand on; where only a workload or a service as a
+    whole shows any, which does not tell its pods apart, all of its pods."""
     topology = scene.sight.topology
-    found: set[Target] = set()
+    close: set[Target] = set()
+    wide: set[Target] = set()
     for symptom in scene.symptoms:
         if symptom.target.kind is not Kind.CLUSTER:
+            found = close if symptom.target.kind in _CLOSE else wide
             found.update(to_kind(topology, symptom.target, Kind.POD))
-    return frozenset(found)
+    return frozenset(close or wide)
