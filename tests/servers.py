@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -180,7 +181,8 @@ def run_postgres() -> Iterator[str]:
             nobody = pwd.getpwnam("nobody")
             account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        initdb = [str(binary("initdb")), "-D", str(folder / "data"), "-U", "healer"]
+        programs = _within_reach(folder)
+        initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", "healer"]
         subprocess.run(
             [*initdb, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"],
             cwd=folder, check=True, capture_output=True, timeout=60, **account,
@@ -195,7 +197,7 @@ def run_postgres() -> Iterator[str]:
         }
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                [str(binary("postgres")), "-D", str(folder / "data"), "-p", str(port)]
+                [str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
                 + [part for name, value in options.items() for part in ("-c", f"{name}={value}")],
                 cwd=folder, stdout=sink, stderr=subprocess.STDOUT, **account,
             )  # fmt: skip
@@ -218,6 +220,19 @@ def run_postgres() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _within_reach(folder: Path) -> Path:
+    """Where `nobody` can run PostgreSQL's programs: root's checkout may be closed to others."""
+    found = binary("initdb").parent
+    if os.geteuid() or all(each.stat().st_mode & 0o001 for each in (found, *found.parents)):
+        return found
+    reach = folder / "programs"
+    reach.mkdir(mode=0o755)
+    for name in ("initdb", "postgres"):
+        shutil.copy(found / name, reach / name)
+    shutil.copytree(found / "postgresql", reach / "postgresql", symlinks=True)
+    return reach
 
 
 def new_database(url: str) -> str:
