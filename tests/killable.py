@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,10 +15,23 @@ from healer.adapters import logs
 from healer.adapters.clocks import SteppedClock
 from healer.app import App, open_world
 from healer.cli.simulation import lab_settings
+from healer.lab.apiserver import Write
+from healer.lab.scoring import changes
+from healer.model.intent import Intent
 from healer.settings import Settings
+
+_CALLS = {"cordon_node": "cordon", "evict_pod": "evict"}
+"""What the API server's log calls the verbs of a drain."""
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["killable"])
+
+
+def called_once_each(intent: Intent, log: Sequence[Write]) -> bool:
+    """Whether the calls of its steps, in their order and once each, are all that changed the
+    cluster, by the API server's own log."""
+    done = [(verb, target) for _, verb, target in changes(log)]
+    return done == [(_CALLS[s.action.verb], str(s.action.target)) for s in intent.steps]
 
 
 @dataclass

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 import requests
 import servers
+from killable import called_once_each
 from kube_world import NAMESPACE, World
 
 from healer.adapters.clocks import SteppedClock
@@ -195,9 +196,7 @@ def test_a_drain_whose_leader_is_cut_off_half_way_is_ended_by_the_other(
     pair.run(timedelta(minutes=1))
     (drain,) = [i for i in two.app.store.intents() if i.plan.remediation == "drain_node"]
     assert drain.state is State.SUCCEEDED, drain.note
-    done = [(verb, target) for _, verb, target in changes(pair.lab.write_log)]
-    calls = {"cordon_node": "cordon", "evict_pod": "evict"}
-    assert done == [(calls[s.action.verb], str(s.action.target)) for s in drain.steps]
+    assert called_once_each(drain, pair.lab.write_log)
     assert two.app.store.verify_audit()[1] == ""
     for each in pair.two:
         each.app.close()

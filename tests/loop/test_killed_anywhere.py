@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from killable import Daemon, daemon
+from killable import Daemon, called_once_each, daemon
 
 from healer.adapters.store import open_store
 from healer.lab.lab import Lab
@@ -33,7 +33,6 @@ ENDED = (State.SUCCEEDED, State.FAILED, State.ABORTED, State.UNKNOWN)
 thorough = pytest.mark.skipif(
     not os.environ.get("HEALER_FAILOVER"), reason="takes long: `make test-failover`"
 )
-CALLS = {"cordon_node": "cordon", "evict_pod": "evict"}
 
 Until = Callable[[Intent], bool]
 
@@ -113,8 +112,7 @@ def goes_on(story: Story) -> None:
         (intent,) = drains(store)
         assert intent.state is State.SUCCEEDED, intent.note
         assert store.verify_audit()[1] == ""
-    done = [(verb, target) for _, verb, target in changes(story.lab.write_log)]
-    assert done == [(CALLS[s.action.verb], str(s.action.target)) for s in intent.steps]
+    assert called_once_each(intent, story.lab.write_log)
 
 
 def test_killed_while_it_waits_for_a_yes_it_waits_on_and_acts_once(story: Story) -> None:
