@@ -23,15 +23,15 @@ def parts(
     handle: Any,
 ) -> tuple[list[tuple[str, Any]] | None, Exception | None]:
     """UUIDs and handles of the instances, None for a device that is not split; or why that is not
-    known. Instances may go while they are asked."""
-    found: list[tuple[str, Any]] = []
+    known. Instances may come and go while they are asked."""
+    found: dict[str, Any] = {}
     try:
         if nv.nvmlDeviceGetMigMode(handle)[0] != nv.NVML_DEVICE_MIG_ENABLE:
             return None, None
         for at in range(nv.nvmlDeviceGetMaxMigDeviceCount(handle)):
             with contextlib.suppress(nv.NVMLError_NotFound, nv.NVMLError_InvalidArgument):
                 part = nv.nvmlDeviceGetMigDeviceHandleByIndex(handle, at)
-                found.append((text(nv.nvmlDeviceGetUUID(part)), part))
+                found[text(nv.nvmlDeviceGetUUID(part))] = part
     except (nv.NVMLError, nv.NVMLLibraryMismatchError) as error:
         return None, error
-    return found, None
+    return list(found.items()), None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,11 +96,10 @@ class Nvml:
     def sweep(self) -> Sweep:
         try:
             self._ensure_open()
-            found = [self._device(at) for at in range(nv.nvmlDeviceGetCount())]
-            readings = [each for each in found if isinstance(each, Reading)]
-            readings += self._unlisted(
-                {each.uuid for each in readings}, [each for each in found if isinstance(each, str)]
+            readings, unnamed = _told_once(
+                self._device(at) for at in range(nv.nvmlDeviceGetCount())
             )
+            readings += self._unlisted({each.uuid for each in readings}, unnamed)
             if self._clock() - self._opened_s >= _OPEN_AGAIN_S and not any(
                 reading.answers for reading in readings
             ):
@@ -245,6 +244,26 @@ class Nvml:
             number = or_empty(nv.nvmlDeviceGetGpuInstanceId, part)
             self._named[uuid] = number, mig.profile(name)
         return Instance(uuid, *self._named[uuid], samples)
+
+
+def _told_once(found: Iterable[Reading | str]) -> tuple[list[Reading], list[str]]:
+    """Each device once, and the states of those that do not say who they are.
+
+    A device that comes or goes during the sweep shifts the others: one may be met at two
+    indices, or be taken for another that now fails where it was. Whichever answers is the one.
+    """
+    once: dict[str, Reading] = {}
+    unnamed = []
+    for each in found:
+        if isinstance(each, str):
+            unnamed.append(each)
+            continue
+        met = once.get(each.uuid)
+        if met is None or (each.answers and not met.answers):
+            once[each.uuid] = each
+        if met is not None and not (each.answers and met.answers):
+            unnamed.append(met.state if each.answers else each.state)
+    return list(once.values()), unnamed
 
 
 def _state_of(error: Exception) -> str:

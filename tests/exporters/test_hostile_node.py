@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import pynvml as nv
 import pytest
 import requests
 from gpu_exporter import scrape, serving, until
@@ -214,6 +215,29 @@ def test_a_driver_blocked_for_a_minute_says_so_all_along(node: GpuNode, clock: C
         node.say()
         worker.join(10)
     assert page_of(watch).value("healer_gpu_driver_blocked") == 0
+
+
+@pytest.mark.parametrize("fails", [{}, {"state": 15}], ids=["well", "lost"])
+def test_a_device_met_at_two_indices_of_one_sweep_is_told_once(
+    node: GpuNode, clock: Clock, monkeypatch: pytest.MonkeyPatch, fails: dict[str, object]
+) -> None:
+    node.with_gpus(3)
+    watch = swept(clock)
+    node.set(0, hidden=1)
+    asked = nv.nvmlDeviceGetHandleByIndex
+
+    def plugged_in_meanwhile(at: int) -> object:
+        handle = asked(at)
+        if at == 0:
+            node.set(0, hidden=None)
+            node.set(1, **fails)
+        return handle
+
+    monkeypatch.setattr(nv, "nvmlDeviceGetHandleByIndex", plugged_in_meanwhile)
+    for _ in range(2):
+        watch.sweep_once()
+        node.set(0, hidden=1)
+        assert sum(value for _, value in page_of(watch)["healer_gpu_state"]) == 3
 
 
 def test_a_driver_that_comes_and_goes_spoils_no_page(node: GpuNode, tmp_path: Path) -> None:
