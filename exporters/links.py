@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pynvml as nv
 
@@ -29,19 +29,15 @@ _TRAFFIC: Mapping[int, str] = {
 }
 _KIB = 1024
 
+Told = tuple[Sample, ...]
 
-def _each_link(ask: Callable[[Probe, int], list[Sample]]) -> Callable[..., tuple[Sample, ...]]:
+
+def _of_links(ask: Callable[[Probe, Sequence[int]], list[Sample]]) -> Callable[..., Told]:
     """Samples of all links that answer. Raises NotSupported where there are none."""
 
-    def read(probe: Probe) -> tuple[Sample, ...]:
-        found: list[Sample] = []
-        for link in range(nv.NVML_NVLINK_MAX_LINKS):
-            try:
-                found += ask(probe, link)
-            except nv.NVMLError_InvalidArgument:
-                break  # past the last link of this card
-            except nv.NVMLError_NotSupported:
-                continue
+    def read(probe: Probe) -> Told:
+        links = _links(probe)
+        found = ask(probe, links) if links else []
         if not found:
             raise nv.NVMLError(nv.NVML_ERROR_NOT_SUPPORTED)
         return tuple(found)
@@ -49,43 +45,61 @@ def _each_link(ask: Callable[[Probe, int], list[Sample]]) -> Callable[..., tuple
     return read
 
 
-def _active(probe: Probe, link: int) -> list[Sample]:
-    return [Sample(float(probe.ask(nv.nvmlDeviceGetNvLinkState, link)), {"link": str(link)})]
-
-
-def _errors(probe: Probe, link: int) -> list[Sample]:
-    probe.ask(nv.nvmlDeviceGetNvLinkState, link)  # raises past the last link
-    found = _fields(probe, link, _FIELDS, "kind")
-    for number, kind in _COUNTERS.items():
+def _links(probe: Probe) -> list[int]:
+    found = []
+    for link in range(nv.NVML_NVLINK_MAX_LINKS):
         try:
-            count = probe.ask(nv.nvmlDeviceGetNvLinkErrorCounter, link, number)
-        except (nv.NVMLError_NotSupported, nv.NVMLError_FunctionNotFound):
+            probe.ask(nv.nvmlDeviceGetNvLinkState, link)
+        except nv.NVMLError_InvalidArgument:
+            break  # past the last link of this card
+        except nv.NVMLError_NotSupported:
             continue
-        found.append(Sample(float(count), {"link": str(link), "kind": kind}))
+        found.append(link)
     return found
 
 
-def _bytes(probe: Probe, link: int) -> list[Sample]:
-    probe.ask(nv.nvmlDeviceGetNvLinkState, link)
+def _active(probe: Probe, links: Sequence[int]) -> list[Sample]:
     return [
-        Sample(sample.value * _KIB, sample.labels)
-        for sample in _fields(probe, link, _TRAFFIC, "direction")
+        Sample(float(probe.ask(nv.nvmlDeviceGetNvLinkState, link)), {"link": str(link)})
+        for link in links
     ]
 
 
-def _fields(probe: Probe, link: int, names: Mapping[int, str], label: str) -> list[Sample]:
+def _errors(probe: Probe, links: Sequence[int]) -> list[Sample]:
+    found = _fields(probe, links, _FIELDS, "kind")
+    for link in links:
+        for number, kind in _COUNTERS.items():
+            try:
+                count = probe.ask(nv.nvmlDeviceGetNvLinkErrorCounter, link, number)
+            except (nv.NVMLError_NotSupported, nv.NVMLError_FunctionNotFound):
+                continue
+            found.append(Sample(float(count), {"link": str(link), "kind": kind}))
+    return found
+
+
+def _bytes(probe: Probe, links: Sequence[int]) -> list[Sample]:
+    return [
+        Sample(sample.value * _KIB, sample.labels)
+        for sample in _fields(probe, links, _TRAFFIC, "direction")
+    ]
+
+
+def _fields(
+    probe: Probe, links: Sequence[int], names: Mapping[int, str], label: str
+) -> list[Sample]:
     found: list[Sample] = []
-    for item in probe.link_fields(tuple(names), link):
+    wanted = [(number, link) for link in links for number in names]
+    for (number, link), item in zip(wanted, probe.scoped_fields(wanted), strict=True):
         try:
             value = value_of(item)
         except nv.NVMLError_NotSupported:
             continue
-        found.append(Sample(value, {"link": str(link), label: names[int(item.fieldId)]}))
+        found.append(Sample(value, {"link": str(link), label: names[number]}))
     return found
 
 
 LINK_READERS = {
-    "nvlink_active": _each_link(_active),
-    "nvlink_errors": _each_link(_errors),
-    "nvlink_bytes": _each_link(_bytes),
+    "nvlink_active": _of_links(_active),
+    "nvlink_errors": _of_links(_errors),
+    "nvlink_bytes": _of_links(_bytes),
 }

@@ -63,9 +63,9 @@ class Probe:
         """A field of the device, from the one batch of this sweep."""
         return value_of(self.ask(self._batch)[number])
 
-    def link_fields(self, numbers: Sequence[int], link: int) -> Any:
-        """Fields of one link, as items: see `value_of`."""
-        return self.ask(_scoped, tuple((number, link) for number in numbers))
+    def scoped_fields(self, wanted: Sequence[tuple[int, int]]) -> Any:
+        """Items of pairs of field and link, in their order, from one call: see `value_of`."""
+        return self.ask(_scoped, tuple(wanted))
 
     def _batch(self, handle: Any) -> dict[int, Any]:
         items = nv.nvmlDeviceGetFieldValues(handle, list(self._fields))

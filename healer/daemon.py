@@ -160,4 +160,7 @@ class Daemon:
 
     def _failed(self, job: str, reason: str, error: BaseException | None) -> None:
         self._app.telemetry.job_failed(job, reason)
+        if reason == "overrun":  # the first tick reads the most, and a busy machine catches up
+            log.warning("job still runs when it is due again", job=job)
+            return
         log.error("job failed", job=job, reason=reason, error=repr(error) if error else "")

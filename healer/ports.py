@@ -29,6 +29,7 @@ from healer.model.message import DeliveryResult, Notice, Parcel
 from healer.model.opinion import Opinion, Standings
 from healer.model.plan import Plan
 from healer.model.snapshot import Problem, Snapshot
+from healer.model.tally import Tally
 from healer.model.topology import Topology
 from healer.model.verdict import Verdict
 
@@ -352,6 +353,10 @@ class Store(Protocol):
     def intents(
         self, *, incident_id: str = "", since: datetime | None = None, open_only: bool = False
     ) -> tuple[Intent, ...]: ...
+
+    def tally(self, since: datetime) -> Tally:
+        """What is counted of incidents opened since then, and of the actions for them."""
+        ...
 
     # approvals
     def decide(self, intent_id: str, digest: str, who: str, *, yes: bool, at: datetime) -> bool:

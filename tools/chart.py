@@ -45,6 +45,7 @@ NARROWER: Mapping[str, Mapping[str, Any]] = {
     "persistence.size": {"type": "string", "pattern": "^[0-9.]+([kMGTPE]i?)?$"},
     "service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
     "service.port": PORT,
+    "exporter.host": {"type": "string", "pattern": "^([0-9.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$"},
     "exporter.port": PORT,
     "exporter.extraArgs": {"type": "array", "items": {"type": "string", "pattern": "^--"}},
     "httpRoute.hostnames": {"type": "array", "items": {"type": "string"}},

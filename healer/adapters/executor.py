@@ -164,7 +164,9 @@ class Executor:
             try:
                 receipt = self._hands.rehearse(step.action, intent.id)
             except HealerError as error:
-                receipt = Receipt(False, now, f"would be refused: {error}", dry_run=True)
+                receipt = Receipt(False, now, f"would be refused: {error}")
+            # Whatever the hands call their answer, nothing was sent.
+            receipt = dataclasses.replace(receipt, dry_run=True)
             steps.append(dataclasses.replace(step, receipt=receipt))
         now = self._clock.now()
         after = dataclasses.replace(

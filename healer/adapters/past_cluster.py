@@ -70,7 +70,8 @@ class PastCluster:
         )
 
     def carry_out(self, action: Action, intent_id: str) -> Receipt:
-        return self.rehearse(action, intent_id)
+        """Of a call for a person alone: the rest is rehearsed, for a backtest only observes."""
+        return replace(self.rehearse(action, intent_id), dry_run=False)
 
     def holds(self, action: Action, intent_id: str) -> bool | None:
         return False

@@ -14,8 +14,8 @@ class Event:
     """An Xid, a Kubernetes event, a received alert, a rollout, somebody's cordon.
 
     `kind` is one of: xid, alert, kubernetes, rollout, scaled, pod_failed, pod_created,
-    pod_deleted, node_not_ready, node_cordoned, gpu_lost. `attributes` carry what the kind
-    has: `xid`, `reason`, `alertname`, `severity`, `revision`, `by`, …
+    pod_deleted, node_not_ready, node_cordoned, gpu_lost, gpus_withheld, changed. `attributes`
+    carry what the kind has: `xid`, `reason`, `alertname`, `severity`, `revision`, `by`, …
     """
 
     kind: str

@@ -77,7 +77,8 @@ class Step:
 
     @property
     def done(self) -> bool:
-        return self.receipt is not None and self.receipt.ok
+        """Whether it was carried out. A rehearsal changed nothing, whatever it was answered."""
+        return self.receipt is not None and self.receipt.ok and not self.receipt.dry_run
 
 
 @dataclass(frozen=True, slots=True)

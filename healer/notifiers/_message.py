@@ -16,7 +16,7 @@ from healer.model.message import Notice, Occasion
 from healer.model.verdict import Decision
 from healer.notifiers._headline import SIGNS, cause_of, leader_of, moment, wanted
 from healer.notifiers._markup import Markup, harmless
-from healer.notifiers._phrases import phrase
+from healer.phrases import phrase
 from healer.wording import name, say, span
 
 MOST_TARGETS = 3

@@ -18,8 +18,6 @@ from healer.server.problems import Refusal
 from healer.server.stats import Stats, stats_of
 from healer.server.timeline import Moment, timeline
 
-MOST_INCIDENTS = 10_000
-"""That `stats` looks at."""
 STATS_FRESH = timedelta(minutes=1)
 """How old the figures of the overview may be: it is loaded again every few seconds."""
 
@@ -68,17 +66,7 @@ def waiting(store: Store, now: datetime) -> tuple[Intent, ...]:
 
 def stats_of_store(store: Store, since: datetime) -> Stats:
     """Over incidents opened since then, and the actions for them."""
-    found: list[Incident] = []
-    cursor: str | None = None
-    while len(found) < MOST_INCIDENTS:
-        page = store.incidents(since=since, limit=200, cursor=cursor)
-        found += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    ids = {i.id for i in found}
-    intents = [i for i in store.intents(since=since) if i.plan.incident_id in ids]
-    return stats_of(found, intents)
+    return stats_of(store.tally(since))
 
 
 @dataclass(slots=True)

@@ -10,15 +10,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from statistics import median
 
 from pydantic import BaseModel
 
-from healer.model.incident import Incident, Phase
-from healer.model.intent import Effect, Intent, State
+from healer.model.intent import State
+from healer.model.tally import Tally
 
 
 class Times(BaseModel):
@@ -51,72 +49,28 @@ class Stats(BaseModel):
     causes: dict[str, int]
 
 
-def stats_of(incidents: Sequence[Incident], intents: Iterable[Intent]) -> Stats:
-    by_incident: dict[str, list[Intent]] = defaultdict(list)
-    actions: dict[str, Counter[str]] = defaultdict(Counter)
-    wrong = rehearsed = 0
-    for intent in intents:
-        actions[intent.plan.remediation][intent.state.value] += 1
-        rehearsed += intent.state is State.REHEARSED
-        if _carried_out(intent):
-            by_incident[intent.plan.incident_id].append(intent)
-            wrong += _was_wrong(intent)
-    over = [i for i in incidents if i.phase in (Phase.RESOLVED, Phase.ESCALATED)]
-    acted = [i for i in over if by_incident[i.id]]
-    recovered = [
-        i
-        for i in acted
-        if i.phase is Phase.RESOLVED and any(_helped(each) for each in by_incident[i.id])
-    ]
-    causes = Counter(
-        i.diagnosis.leader.cause for i in incidents if i.diagnosis and i.diagnosis.leader
-    )
+def stats_of(tally: Tally) -> Stats:
+    over = tally.acted_on_and_over
     return Stats(
-        incidents=len(incidents),
-        open=sum(i.is_open for i in incidents),
-        ended=sum(not i.is_open for i in incidents),
-        escalated=sum(i.phase is Phase.ESCALATED for i in incidents),
-        acted_on=sum(bool(by_incident[i.id]) for i in incidents),
-        recovered=len(recovered),
-        recovery_rate=round(len(recovered) / len(acted), 4) if acted else None,
-        time_to_detect=_times(i.opened_at - i.started_at for i in incidents),
-        time_to_recover=_times(i.resolved_at - i.started_at for i in recovered if i.resolved_at),
-        actions={name: dict(counts) for name, counts in sorted(actions.items())},
-        wrong_actions=wrong,
-        missed=sum(_was_missed(i) for i in over if not by_incident[i.id]),
-        rehearsed=rehearsed,
-        causes=dict(causes.most_common()),
+        incidents=tally.incidents,
+        open=tally.open,
+        ended=tally.incidents - tally.open,
+        escalated=tally.escalated,
+        acted_on=tally.acted_on,
+        recovered=tally.recovered,
+        recovery_rate=round(tally.recovered / over, 4) if over else None,
+        time_to_detect=_times(tally.detect_s),
+        time_to_recover=_times(tally.recover_s),
+        actions={name: dict(counts) for name, counts in sorted(tally.actions.items())},
+        wrong_actions=tally.wrong_actions,
+        missed=tally.missed,
+        rehearsed=sum(states.get(State.REHEARSED.value, 0) for states in tally.actions.values()),
+        causes=dict(tally.causes),
     )
 
 
-def _carried_out(intent: Intent) -> bool:
-    """Something was sent to the cluster in earnest. Escalating changes nothing there."""
-    return intent.plan.remediation != "escalate" and any(
-        step.sent_at is not None and not (step.receipt and step.receipt.dry_run)
-        for step in intent.steps
-    )
-
-
-def _helped(intent: Intent) -> bool:
-    return intent.outcome is not None and intent.outcome.effect is Effect.EFFECTIVE
-
-
-def _was_wrong(intent: Intent) -> bool:
-    ineffective = intent.outcome is not None and intent.outcome.effect is Effect.INEFFECTIVE
-    return ineffective or intent.state is State.UNKNOWN
-
-
-def _was_missed(incident: Incident) -> bool:
-    leader = incident.diagnosis.leader if incident.diagnosis else None
-    return (
-        leader is not None
-        and any(name != "escalate" for name in leader.proposes)
-        and leader.confidence >= leader.min_confidence
-    )
-
-
-def _times(lengths: Iterable[timedelta]) -> Times:
-    seconds = sorted(length.total_seconds() for length in lengths)
+def _times(seconds: Sequence[float]) -> Times:
+    """seconds: rising."""
     if not seconds:
         return Times(count=0, median_s=None, p90_s=None, worst_s=None)
     return Times(

@@ -22,6 +22,7 @@ from healer.model.snapshot import Snapshot
 from healer.model.target import Target
 from healer.settings import LoopSettings
 from healer.stages.evidence.bonds import (
+    LASTING,
     Member,
     bonded,
     bundles,
@@ -40,6 +41,7 @@ GRAVE_KINDS = {
     "alert": Severity.WARNING,
     "gpu_lost": Severity.CRITICAL,
     "node_not_ready": Severity.CRITICAL,
+    "gpus_withheld": Severity.WARNING,
 }
 """What opens an incident where no rule book says."""
 
@@ -144,8 +146,8 @@ def _members(
 
 
 def _event_age(event: Event, settings: LoopSettings) -> timedelta:
-    """An alert lasts until it is resolved; what happened at one moment soon is history."""
-    return timedelta.max if event.kind == "alert" else settings.correlate_within
+    """Some last until they are over; what happened at one moment soon is history."""
+    return timedelta.max if event.kind in LASTING else settings.correlate_within
 
 
 def _keys(incident: Incident) -> set[str]:

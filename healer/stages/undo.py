@@ -84,8 +84,6 @@ def _stands(action: Action, topology: Topology) -> bool:
 
 def _left_something(intent: Intent) -> bool:
     """However it ended: what was done of it, or may have been, may have to be taken back."""
-    if intent.state is State.REHEARSED:
-        return False
     if intent.state in UNDONE_NOT:
         return any(step.done or is_unanswered(step) for step in intent.steps)
     return intent.state is State.SUCCEEDED

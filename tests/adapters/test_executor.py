@@ -135,8 +135,18 @@ def test_observing_rehearses_and_never_carries_out(store: SqlStore, clock: Stepp
     assert after.state is State.REHEARSED
     assert [a.verb for a in hands.rehearsed] == ["cordon_node", "evict_pod"]
     assert hands.done == []
-    assert after.steps[0].receipt is not None
-    assert after.steps[0].receipt.dry_run
+    assert [step.receipt is not None and step.receipt.dry_run for step in after.steps] == [True] * 2
+    assert not any(step.done for step in after.steps)
+
+
+def test_hands_that_do_not_call_a_rehearsal_one_are_still_not_believed_to_have_acted(
+    store: SqlStore, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands = FakeHands()
+    monkeypatch.setattr(hands, "rehearse", lambda action, intent_id: Receipt(True, builders.NOW))
+    after = begin(Executor(hands, store, clock), drain(), says(Decision.OBSERVE))
+    assert after.state is State.REHEARSED
+    assert not any(step.done for step in after.steps)
 
 
 @pytest.mark.parametrize(

@@ -383,7 +383,9 @@ def test_opinions_given_at_once_by_two_replicas_are_one(url: str) -> None:
 def test_a_database_of_the_first_schema_is_brought_up_to_date(url: str) -> None:
     store = open_store(url)
     store.record(entry(1))
-    tamper(store, "DROP TABLE opinions", "UPDATE alembic_version SET version_num = '0001'")
+    later = ("opinions", "incident_facts", "intent_facts")
+    tamper(store, *(f"DROP TABLE {name}" for name in later),
+           "UPDATE alembic_version SET version_num = '0001'")  # fmt: skip
     store.close()
     opened = open_store(url)
     assert opened.standings() == {}

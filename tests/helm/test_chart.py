@@ -205,6 +205,12 @@ def test_the_exporters_options_are_options() -> None:
     assert container(privileged)["securityContext"]["privileged"] is True
 
 
+def test_the_exporter_can_listen_where_pods_have_ipv6_addresses_alone() -> None:
+    assert "--host=0.0.0.0" in container(one(rendered(), "DaemonSet"))["args"]
+    made = rendered({"exporter": {"host": "::"}, "settings": {"server": {"host": "::"}}})
+    assert "--host=::" in container(one(made, "DaemonSet"))["args"]
+
+
 def test_the_exporter_can_push_to_a_receiver_that_it_is_let_out_to() -> None:
     egress = [{"ports": [{"port": 443, "protocol": "TCP"}]}]
     values = {
@@ -318,6 +324,7 @@ def test_every_name_fits_however_long_the_release_is_called() -> None:
             "alertmanagerConfig.tokenSecret",
         ),
         ({"exporter": {"enable": False}}, "'enable' not allowed"),
+        ({"exporter": {"host": "everywhere"}}, "exporter/host"),
         (armed("scale", namespaces=()), "expected the namespaces"),
         (armed("drainNode", namespaces=()), "expected the namespaces"),
     ],

@@ -101,6 +101,13 @@ def test_without_recording_rules_no_alert_reads_them() -> None:
     assert "HealerDown" in alerts(spec)
 
 
+def test_the_exporter_alone_brings_no_alert_about_a_daemon_that_nobody_asked_for() -> None:
+    given = {"monitoring": {"prometheusRule": {"enabled": True}}}
+    alone = alerts(one(rendered({**given, "daemon": {"enabled": False}}), "PrometheusRule")["spec"])
+    assert "HealerDown" not in alone
+    assert {"HealerExporterStale", "GPUSilent", "LLMLatencyHigh"} <= set(alone)
+
+
 def test_every_alert_has_its_runbook_in_both_languages() -> None:
     spec = rules(runbooks="https://wiki.example/runbooks")
     for name, alert in alerts(spec).items():

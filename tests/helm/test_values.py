@@ -65,6 +65,7 @@ OTHER: dict[Path_, Any] = {
     ("affinity",): {"nodeAffinity": {}},
     ("resources", "requests"): {"cpu": "1"},
     ("resources", "limits"): {"memory": "3Gi"},
+    ("exporter", "host"): "::",
     ("exporter", "extraArgs"): ["--push=http://push/api/v1/write"],
     ("exporter", "extraVolumes"): [{"name": "v", "emptyDir": {}}],
     ("exporter", "extraVolumeMounts"): [{"name": "v", "mountPath": "/v"}],

@@ -17,7 +17,7 @@ from healer.model.target import Kind, Target
 from healer.notifiers._headline import MOST_CHARACTERS, headline, wanted
 from healer.notifiers._markup import TEXT
 from healer.notifiers._message import lines
-from healer.notifiers._phrases import phrase
+from healer.phrases import phrase
 from healer.plugins import names
 from healer.stages.plan import LOOK_FIRST, REPAIR
 from healer.wording import WORDS

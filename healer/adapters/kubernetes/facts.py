@@ -82,6 +82,7 @@ def pod(obj: Obj) -> dict[str, Any]:
 
 def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:
     labels, spec, status = _meta(obj).get("labels") or {}, _spec(obj), _status(obj)
+    has, offered = gpus(obj)
     found: dict[str, Any] = {
         "ready": condition(obj, "Ready").get("status") == "True",
         "unschedulable": bool(spec.get("unschedulable")),
@@ -89,8 +90,8 @@ def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:
             {k: taint[k] for k in ("key", "value", "effect") if taint.get(k)}
             for taint in spec.get("taints") or ()
         ],
-        "gpus_capacity": whole((status.get("capacity") or {}).get(GPU)),
-        "gpus_allocatable": whole((status.get("allocatable") or {}).get(GPU)),
+        "gpus_capacity": has,
+        "gpus_allocatable": offered,
         "gpu_product": labels.get("nvidia.com/gpu.product"),
         "pool": next((labels[k] for k in settings.pool_labels if labels.get(k)), None),
         "rack": labels.get(settings.rack_label),
@@ -103,6 +104,15 @@ def node(obj: Obj, settings: KubernetesSettings) -> dict[str, Any]:
         "control_plane": any(mark in labels for mark in CONTROL_PLANE),
     }
     return known(found)
+
+
+def gpus(node: Obj) -> tuple[int | None, int | None]:
+    """(how many GPUs it has, how many of them the scheduler may give away)."""
+    status = _status(node)
+    return (
+        whole((status.get("capacity") or {}).get(GPU)),
+        whole((status.get("allocatable") or {}).get(GPU)),
+    )
 
 
 def gpus_requested(spec: Mapping[str, Any]) -> int:

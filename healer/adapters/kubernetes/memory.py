@@ -14,7 +14,13 @@ from datetime import datetime
 from healer.adapters.kubernetes import cordons, facts
 from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.happenings import SOURCE, WINDOW
-from healer.adapters.kubernetes.node_changes import Versions, node_changes, versions
+from healer.adapters.kubernetes.node_changes import (
+    Versions,
+    node_changes,
+    short_of_gpus,
+    versions,
+    withheld,
+)
 from healer.adapters.kubernetes.topology_builder import Lists, Remembered
 from healer.model.event import Event
 from healer.model.target import Kind, Target
@@ -47,6 +53,8 @@ class Memory:
         self._predictors: dict[str, dict[int, Obj]] = {}
         self._versions: dict[str, Versions] = {}
         """Node UID → what it ran when it was last seen, also while it is away."""
+        self._short: dict[str, datetime] = {}
+        """Node UID → since when it offers fewer GPUs than it has."""
 
     @property
     def remembered(self) -> Remembered:
@@ -82,6 +90,7 @@ class Memory:
             self._watch_rollout(workload, topology, lists, now)
         self._others += node_changes(self._versions, lists.nodes, now)
         self._versions |= versions(lists.nodes)
+        self._short = short_of_gpus(self._short, lists.nodes, now)
         if self._last is not None:
             self._others += _scaled(self._last, seen, topology, now)
             if topology.complete:
@@ -102,10 +111,11 @@ class Memory:
                     del known[old]
 
     def events(self, lists: Lists, now: datetime) -> Iterator[Event]:
-        """rollout, scaled, changed, pod_deleted and node_cordoned of the last hours."""
+        """Of the last hours; a cordon and withheld GPUs for as long as they last."""
         yield from (each for each in self._rollouts.values() if each.at >= now - WINDOW)
         yield from self._others
         yield from self._cordons(lists, now)
+        yield from withheld(self._short, lists.nodes, now)
 
     def _watch_rollout(
         self, workload: Entity, topology: Topology, lists: Lists, now: datetime

@@ -1,4 +1,5 @@
-"""What was changed on a node itself: its driver, kernel, kubelet, container runtime.
+"""What was changed on a node itself: its driver, kernel, kubelet, container runtime; and whether
+it keeps GPUs from the scheduler.
 
 Nothing in the API records such a change; a node merely reports other versions than it did. Feature
 discovery labels tell the driver's version, `status.nodeInfo` the rest.
@@ -7,8 +8,9 @@ discovery labels tell the driver's version, `status.nodeInfo` the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from healer.adapters.kubernetes import cordons, facts
 from healer.adapters.kubernetes.errors import Obj
 from healer.adapters.kubernetes.happenings import SOURCE
 from healer.model.event import Event
@@ -19,6 +21,9 @@ LABELS = ("nvidia.com/cuda.driver", "nvidia.com/mig.config", "nvidia.com/gpu.pro
 """Beginnings of labels whose values are versions or layouts."""
 
 Versions = Mapping[str, str]
+
+RESTARTS = timedelta(minutes=1)
+"""As long as a device plugin or kubelet that starts anew may take to offer its GPUs again."""
 
 
 def versions(nodes: Iterable[Obj]) -> dict[str, Versions]:
@@ -54,3 +59,39 @@ def _versions(node: Obj) -> Versions:
     labels = node["metadata"].get("labels") or {}
     found = {name: str(info[name]) for name in INFO if info.get(name)}
     return found | {k: str(v) for k, v in labels.items() if k.startswith(LABELS) and v}
+
+
+def short_of_gpus(
+    before: Mapping[str, datetime], nodes: Iterable[Obj], now: datetime
+) -> dict[str, datetime]:
+    """Node UID → since when it offers the scheduler fewer GPUs than it has, as far as we saw.
+
+    One on which somebody is at work is left alone: drivers are changed that way.
+    """
+    found: dict[str, datetime] = {}
+    for node in nodes:
+        has, offered = facts.gpus(node)
+        at_work = (node.get("spec") or {}).get("unschedulable") and not cordons.signature(node)
+        if has is not None and offered is not None and offered < has and not at_work:
+            uid = str(node["metadata"].get("uid", ""))
+            found[uid] = before.get(uid, now)
+    return found
+
+
+def withheld(short: Mapping[str, datetime], nodes: Iterable[Obj], now: datetime) -> Iterator[Event]:
+    """`gpus_withheld` events of nodes that stay `short_of_gpus`, for as long as they do."""
+    for node in nodes:
+        meta = node["metadata"]
+        uid = str(meta.get("uid", ""))
+        since = short.get(uid)
+        if since is None or now - since < RESTARTS:
+            continue
+        has, offered = facts.gpus(node)
+        yield Event(
+            "gpus_withheld",
+            Target(Kind.NODE, meta["name"], "", uid),
+            since,
+            f"{offered} of {has} GPUs of {meta['name']} can be allocated",
+            {},
+            SOURCE,
+        )

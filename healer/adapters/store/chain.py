@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
-from healer.adapters.store.records import insert_into
+from healer.adapters.store.rows import insert_into
 from healer.adapters.store.schema import AUDIT, AUDIT_HEAD
 from healer.model.audit import GENESIS, AuditEntry
 from healer.values import dump_json, load_json

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
-from healer.adapters.store.records import insert_into, utc
+from healer.adapters.store.rows import insert_into, utc
 from healer.adapters.store.schema import EPISODES
 from healer.ports import Episode
 from healer.values import dump_json, load_json

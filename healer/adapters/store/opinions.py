@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, case, func, select
 
-from healer.adapters.store.records import upsert, utc
+from healer.adapters.store.rows import upsert, utc
 from healer.adapters.store.schema import OPINIONS
 from healer.model.opinion import Opinion
 

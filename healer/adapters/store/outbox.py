@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
-from healer.adapters.store.records import insert_into, utc
+from healer.adapters.store.rows import insert_into, utc
 from healer.adapters.store.schema import PARCELS
 from healer.model.message import DeliveryResult, Parcel
 

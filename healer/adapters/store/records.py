@@ -9,40 +9,21 @@ import io
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table, and_, delete, insert, or_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, delete, insert, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
+from healer.adapters.store.rows import upsert, utc
 from healer.adapters.store.schema import BASELINES, EPISODES, INCIDENTS, INTENTS, PARCELS
+from healer.adapters.store.tallies import forget, note_incident, note_intent
 from healer.errors import BadInput
 from healer.model.incident import Incident, Phase
 from healer.model.intent import OPEN_STATES, Intent, State
 from healer.ports import Baseline, Page
 from healer.values import dump_json, load_json
-
-
-def utc(moment: datetime) -> str:
-    """Sorts as text on every database."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def insert_into(connection: Connection, table: Table) -> Any:
-    """An insert that knows `on_conflict_…`: both databases do, each by a construct of its own."""
-    own = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return own.insert(table)
-
-
-def upsert(
-    connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]
-) -> None:
-    """One statement: of two replicas that put the same new key, none fails."""
-    row = insert_into(connection, table).values(**key, **values)
-    connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
-
 
 # --------------------------------------------------------------------------- incidents
 
@@ -64,6 +45,7 @@ def put_incident(connection: Connection, incident: Incident) -> None:
             "body": dump_json(incident),
         },
     )
+    note_incident(connection, incident)
 
 
 def incident(connection: Connection, incident_id: str) -> Incident | None:
@@ -151,6 +133,7 @@ def claim_intent(connection: Connection, intent: Intent) -> bool:
     try:
         with connection.begin_nested():
             connection.execute(insert(INTENTS).values(id=intent.id, **_intent_row(intent)))
+            note_intent(connection, intent)
     except IntegrityError:
         return False
     return True
@@ -158,6 +141,7 @@ def claim_intent(connection: Connection, intent: Intent) -> bool:
 
 def put_intent(connection: Connection, intent: Intent) -> None:
     upsert(connection, INTENTS, {"id": intent.id}, _intent_row(intent))
+    note_intent(connection, intent)
 
 
 def replace_intent(connection: Connection, intent: Intent, was: Intent) -> bool:
@@ -283,4 +267,6 @@ def prune(connection: Connection, before: datetime, keep: Collection[str]) -> in
     connection.execute(
         delete(EPISODES).where(EPISODES.c.ends_at.is_not(None), EPISODES.c.last_seen < limit)
     )
-    return connection.execute(delete(INCIDENTS).where(ended)).rowcount
+    gone = connection.execute(delete(INCIDENTS).where(ended)).rowcount
+    forget(connection)
+    return gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -49,6 +50,33 @@ INTENTS = Table(
     Column("body", Text, nullable=False),
     Index(None, "incident_id"),
     Index(None, "created_at"),
+)
+
+INCIDENT_FACTS = Table(
+    "incident_facts",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("opened_at", String(40), nullable=False),
+    Column("phase", String(24), nullable=False),
+    Column("cause", String(80), nullable=False),
+    Column("detect_s", Float, nullable=False),
+    Column("lasted_s", Float),
+    Column("curable", Boolean, nullable=False),
+    Index(None, "opened_at"),
+)
+"""What the figures of the record are counted from: see `healer.model.tally`."""
+
+INTENT_FACTS = Table(
+    "intent_facts",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("incident_id", String(40), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("remediation", String(80), nullable=False),
+    Column("carried_out", Boolean, nullable=False),
+    Column("helped", Boolean, nullable=False),
+    Column("wrong", Boolean, nullable=False),
+    Index(None, "incident_id"),
 )
 
 AUDIT = Table(

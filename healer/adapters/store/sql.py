@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from healer.adapters.store import chain, intake, opinions, outbox, records
+from healer.adapters.store import chain, intake, opinions, outbox, records, tallies
 from healer.adapters.store.schema import THINGS
 from healer.errors import BadInput, Permanent, Temporary
 from healer.model.audit import AuditEntry
@@ -26,6 +26,7 @@ from healer.model.incident import Incident
 from healer.model.intent import Intent
 from healer.model.message import DeliveryResult, Parcel
 from healer.model.opinion import Opinion, Standings
+from healer.model.tally import Tally
 from healer.ports import Baseline, Episode, Page
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -178,6 +179,10 @@ class SqlStore:
     def decide(self, intent_id: str, digest: str, who: str, *, yes: bool, at: datetime) -> bool:
         with self.transaction() as connection:
             return records.decide(connection, intent_id, digest, who, yes=yes, at=at)
+
+    def tally(self, since: datetime) -> Tally:
+        with self._reading() as connection:
+            return tallies.tally(connection, since)
 
     # people's word on diagnoses
 

@@ -26,6 +26,9 @@ STORM_LEAST = 4
 CROWD = 0.6
 """Share of a node's pods or GPUs that suffer at once, from which on the node is what they share."""
 
+LASTING = frozenset({"alert", "gpus_withheld"})
+"""Kinds of events that are told for as long as they last."""
+
 LIFECYCLE = frozenset({"pod_ready", "pod_restarts", "workload_unavailable"})
 """Signals that move by themselves while somebody drains a node or rolls out a revision."""
 
@@ -84,6 +87,8 @@ def of_event(event: Event, severity: Severity, now: datetime, settings: LoopSett
         # One that was over before a tick saw it, or before we heard of it, is news all the same.
         newest = max(event.ended_at or now, event.seen_at or event.at)
         grave = active or now - newest < 2 * settings.quiet_for
+    elif event.kind in LASTING:
+        active = grave = True
     else:
         active = event.ended_at is None and now - event.at <= settings.quiet_for
         # Shorter than it takes to be active and then quiet: it opens one incident, not two.

@@ -29,7 +29,7 @@ from healer.stages.evidence.relations import KINDS, RELATIONS
 EVENT_KINDS = frozenset(
     {
         "xid", "alert", "kubernetes", "rollout", "scaled", "pod_failed", "pod_created",
-        "pod_deleted", "node_not_ready", "node_cordoned", "gpu_lost", "changed",
+        "pod_deleted", "node_not_ready", "node_cordoned", "gpu_lost", "gpus_withheld", "changed",
     }
 )  # fmt: skip
 

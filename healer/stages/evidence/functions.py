@@ -141,7 +141,10 @@ def event(place: Place, args: tuple[Expression, ...]) -> Seen:
     tests = [_attribute(arg) for arg in args if isinstance(arg, Compare)] if here else []
     found = [e for e in here if _fits(e, tests)]
     if not found:
-        truth = False if place.scene.sight.snapshot.cluster_ok or kind == "alert" else None
+        sight = place.scene.sight
+        if kind in sight.untold(target):
+            return Seen(None, f"{kind} events of {target} are not told", source=kind, target=target)
+        truth = False if sight.snapshot.cluster_ok or kind == "alert" else None
         return Seen(truth, f"no {kind} event", 0.0, source=kind, target=target)
     first = min(found, key=lambda e: e.at)
     marks = ", ".join(f"{name} {first.attributes.get(name, '')}" for name, _, _ in tests)
@@ -252,13 +255,17 @@ def truths(place: Place, targets: tuple[Target, ...], test: Expression) -> Truth
 
 
 def count(place: Place, args: tuple[Expression, ...]) -> Seen:
-    """`count(gpus)` or `count(gpus, missing(gpu_util))`."""
+    """`count(gpus)` or `count(gpus, missing(gpu_util))`; those of which it cannot be told may
+    be among them or not."""
     targets = related(place.scene, name_of(args[0]), place.targets)
-    held = len(targets)
+    held, untold = len(targets), 0
     if len(args) > 1:
-        held = int((truths(place, targets, args[1]) == 1).sum())
+        answers = truths(place, targets, args[1])
+        held, untold = int((answers == 1).sum()), int(np.isnan(answers).sum())
     said = f"{held} of {len(targets)} {name_of(args[0])}"
-    return Seen(held > 0, said, float(held), source="topology")
+    said += f", {untold} not known" if untold else ""
+    truth = None if untold and not held else held > 0
+    return Seen(truth, said, float(held), source="topology", most=float(held + untold))
 
 
 def growth(place: Place, args: tuple[Expression, ...]) -> Seen:

@@ -59,10 +59,13 @@ class Seen:
     """Whether `since` is the moment of an event, exact to a scrape, not a smeared onset."""
     source: str = ""
     target: Target | None = None
+    most: float | None = None
+    """What `value` may be instead, where some of those counted cannot be seen."""
 
     def judged(self, truth: bool | None) -> Seen:  # noqa: FBT001  the answer itself
         """The same citation with another answer; far cheaper than `dataclasses.replace`."""
-        return Seen(truth, self.said, self.value, self.since, self.dated, self.source, self.target)
+        said, value, since, dated = self.said, self.value, self.since, self.dated
+        return Seen(truth, said, value, since, dated, self.source, self.target, self.most)
 
 
 UNKNOWN = Seen(None, "not known")
@@ -132,7 +135,7 @@ def number_of(signal: str, place: Place) -> Seen:
 
 def _compare(test: Compare, place: Place, functions: Mapping[str, Function]) -> Seen:
     left = look(test.left, place, functions)
-    if left.truth is None or left.value is None:
+    if left.value is None or (left.truth is None and left.most is None):
         return left.judged(None)
     if isinstance(test.right, Listing):
         return left.judged(plain(left.value) in test.right.values)
@@ -148,7 +151,17 @@ def _compare(test: Compare, place: Place, functions: Mapping[str, Function]) -> 
     if isinstance(left.value, str) or isinstance(right, str):
         same = plain(left.value) == plain(right)
         return left.judged({"==": same, "!=": not same}.get(test.op))
-    return left.judged(_COMPARE[test.op](left.value, right))
+    return left.judged(_between(test.op, left.value, left.most, right))
+
+
+def _between(op: str, least: float, most: float | None, right: float) -> bool | None:
+    """What `op` says of a number that lies between `least` and `most`."""
+    low = _COMPARE[op](least, right)
+    if most is None or most == least:
+        return low
+    if op in ("==", "!="):
+        return None if least <= right <= most else low
+    return low if _COMPARE[op](most, right) == low else None
 
 
 def _right(test: Expression, left: Seen, place: Place, functions: Mapping[str, Function]) -> Seen:

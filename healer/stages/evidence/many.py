@@ -120,7 +120,7 @@ def _of_events(test: Expression, scene: Scene, targets: tuple[Target, ...], ask:
     """Most targets have no event at all; the answer for one of them is the answer for all."""
     key = id(targets)
     if key not in scene.busy:
-        found_busy = tuple(i for i, target in enumerate(targets) if scene.has_events(target))
+        found_busy = tuple(i for i, t in enumerate(targets) if not scene.is_quiet(t))
         scene.busy[key] = targets, found_busy
     busy = scene.busy[key][1]
     quiet = next((i for i in range(len(targets)) if i not in busy), None)

@@ -125,10 +125,14 @@ def dead(rule: Rule, units: Mapping[str, str]) -> Iterator[str]:
             return
     sound = [e for e in (*rule.exclude, *rule.evidence) if not out_of_range[e.text]]
     for evidence in sound:
-        for_yes = evidence.weight > 0 or evidence.against == 0
-        if not _together(given, _cases(evidence.test, known, yes=for_yes)):
-            never = "hold" if for_yes else "be false"
-            yield f"{evidence.text}: unreachable, it can never {never} beside what is required"
+        asked_for = evidence.weight > 0 or evidence.against == 0
+        if asked_for and not _together(given, _cases(evidence.test, known)):
+            yield f"{evidence.text}: unreachable, it can never hold beside what is required"
+        elif evidence.against and not _together(given, _cases(evidence.test, known, yes=False)):
+            yield (
+                f"{evidence.text}: its weight against is unreachable, "
+                "it can never be false beside what is required"
+            )
 
 
 def _out_of_range(test: Expression, units: Mapping[str, str]) -> Iterator[str]:

@@ -56,6 +56,25 @@ class Sight:
         frame = self.snapshot.frames.get(signal)
         return frame if frame is not None and len(frame) and len(frame.times) else None
 
+    @cached_property
+    def _standing(self) -> Mapping[Kind, tuple[tuple[str, str], ...]]:
+        """Kind of target → (signal, event kind) of those that always show their last event."""
+        found: dict[Kind, list[tuple[str, str]]] = defaultdict(list)
+        for name, frame in self.snapshot.frames.items():
+            rule = frame.signal.event
+            if rule is not None and rule.when == "change" and self.frame(name) is not None:
+                found[frame.signal.scope].append((name, rule.kind))
+        return {kind: tuple(each) for kind, each in found.items()}
+
+    def untold(self, target: Target) -> frozenset[str]:
+        """Kinds of events that `target` may have had unseen: what shows those of its like does
+        not show its own. Of such a target silence says nothing."""
+        return frozenset(
+            kind
+            for signal, kind in self._standing.get(target.kind, ())
+            if not self.rows_of(signal, target)
+        )
+
     def row(self, signal: str, target: Target) -> Series | None:
         """`target`'s samples of `signal`, shape (T,); its worst row where it has several."""
         frame = self.frame(signal)
@@ -187,7 +206,7 @@ class Scene:
     near: dict[Kind, tuple[Target, ...]] = field(default_factory=dict)
     """Filled by `diagnose`: targets of a kind near the symptoms."""
     busy: dict[int, tuple[tuple[Target, ...], tuple[int, ...]]] = field(default_factory=dict)
-    """Filled by `many`: which of several targets have events."""
+    """Filled by `many`: which of several targets are not quiet."""
 
     @property
     def now(self) -> datetime:
@@ -216,6 +235,10 @@ class Scene:
 
     def has_events(self, target: Target) -> bool:
         return target in self.sight.events or target in self._own_events
+
+    def is_quiet(self, target: Target) -> bool:
+        """Whether nothing happened to it, as far as it would be told."""
+        return not self.has_events(target) and not self.sight.untold(target)
 
     def is_current(self, finding: Finding) -> bool:
         return self.now - finding.at <= lasts(self.step)
