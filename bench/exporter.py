@@ -7,7 +7,8 @@ The exporter runs as its command against the NVML stub of the tests, which answe
 and Xids. Latency is measured over `--scrapes` scrapes, CPU over `--idle-s` seconds with a scrape
 each 15 s and a sweep each 10 s. The day is `--sweeps` sweeps and `--scrapes` scrapes as fast as
 they go (8640 and 5760 are a day), while temperatures move, processes come and go, Xids arrive and
-a GPU is split anew, and as many questions to a kubelet. Growth is from a tenth of it to its end.
+a GPU is split anew, and as many questions to a kubelet. Growth is that of the floor from the second
+tenth of the day to the last: a page in the making, of 0.9 MB, comes and goes.
 Exit status 1 when a limit is missed: p99 below 50 ms, 60 MB resident, 1 % of a core, 1 MB growth.
 """
 
@@ -101,9 +102,10 @@ def share_of_a_core(url: str, process: psutil.Process, idle_s: float) -> float:
 
 
 def day(node: GpuNode, scrapes: int, sweeps: int) -> tuple[float, float, int]:
-    """Megabytes at the end and grown since a tenth of it, and the sweeps that were made."""
+    """Megabytes at the most, the growth of their floor, and the sweeps that were made."""
+    megabytes: list[float] = []
     with exporter(node, 0.001) as (url, process), requests.Session() as session:
-        first_mb, made, scraped, moment = 0.0, 0, 0, 0
+        made, scraped, moment = 0, 0, 0
         while made < sweeps or scraped < scrapes:
             moment += 1
             if moment % 20 == 0:
@@ -111,10 +113,10 @@ def day(node: GpuNode, scrapes: int, sweeps: int) -> tuple[float, float, int]:
             scraped += 1
             made = int(read(session.get(url, timeout=10).text).value("healer_gpu_sweeps_total"))
             time.sleep(0.01 if made * scrapes < scraped * sweeps else 0)
-            if not first_mb and made * 10 >= sweeps:
-                first_mb = process.memory_info().rss / 1e6
-        last_mb = process.memory_info().rss / 1e6
-    return last_mb, last_mb - first_mb, made
+            megabytes.append(process.memory_info().rss / 1e6)
+    tenth = len(megabytes) // 10
+    floor_mb = min(megabytes[-tenth:]) - min(megabytes[tenth : 2 * tenth])
+    return max(megabytes), floor_mb, made
 
 
 def change(node: GpuNode, moment: int) -> None:
@@ -163,13 +165,13 @@ def main() -> int:
                 not line.startswith("#") for line in requests.get(url, timeout=10).text.splitlines()
             )
         node.say("latency_us 0")
-        end_mb, grown_mb, sweeps = day(node, given.scrapes, given.sweeps)
+        most_mb, grown_mb, sweeps = day(node, given.scrapes, given.sweeps)
     rows = [
         ("series on the page", float(series), None),
         ("scrape p50 (ms)", float(p50), None),
         ("scrape p99 (ms)", float(p99), LIMIT_MS),
         ("resident (MB)", resident_mb, LIMIT_MB),
-        (f"resident after {sweeps} sweeps (MB)", end_mb, LIMIT_MB),
+        (f"most resident over {sweeps} sweeps (MB)", most_mb, LIMIT_MB),
         ("growth over them (MB)", grown_mb, LIMIT_GROWTH_MB),
         (
             f"growth over {given.scrapes} kubelet calls (MB)",

@@ -36,9 +36,9 @@ def _become(options: ExporterOptions, rows: tuple[Row, ...]) -> NoReturn:
     with os.fdopen(os.dup(handed), "wb") as file:
         pickle.dump((options, rows), file)
     os.lseek(handed, 0, os.SEEK_SET)
-    os.execv(  # noqa: S606  # our own program, no shell
-        sys.executable, [sys.executable, "-m", "exporters.process", str(handed)]
-    )
+    program = [sys.executable, "-m", "exporters.process", str(handed)]
+    # Each thread of a connection would get a heap of its own, which is never given back.
+    os.execve(sys.executable, program, {"MALLOC_ARENA_MAX": "1", **os.environ})  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -7,17 +7,19 @@ each distinct world is warmed once and every run that begins in it is a fork of 
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
-import os
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from healer.cli.forks import Slots, Tell, in_forks
 from healer.cli.simulation import Simulation, lab_settings
 from healer.lab.lab import Lab
 from healer.lab.scenario import Allowed, Expectation, FaultSpec, Scenario
@@ -112,17 +114,36 @@ def run_all(
     worlds: dict[str, list[Job]] = {}
     for job in wanted:
         worlds.setdefault(world_of(job.scenario), []).append(job)
-    results: list[dict[str, Any]] = []
+    # The largest first, so that the small ones fill the gaps at the end.
+    groups = sorted(worlds.values(), key=len, reverse=True)
+    results: dict[str, dict[str, Any]] = {}
 
     def take(result: dict[str, Any]) -> None:
-        results.append(result)
+        results[result["job"]] = result
         done(result)
 
-    for group in worlds.values():
-        with warmed(group[0].scenario) as simulation:
-            for result in _forked(simulation, group, workers):
-                take(result)
-    return results
+    with TemporaryDirectory() as folder:
+        slots = Slots(Path(folder), workers)
+        for _, line in in_forks([partial(_run_world, group, slots) for group in groups], workers):
+            take(json.loads(line))
+    for job in wanted:
+        if job.name not in results:
+            take({"job": job.name, "variant": job.variant, "crashed": True})
+    return list(results.values())
+
+
+def _run_world(group: Sequence[Job], slots: Slots, tell: Tell) -> None:
+    def run(job: Job, simulation: Simulation, tell: Tell) -> None:
+        with slots.one():
+            tell(json.dumps(judged(job, simulation)))
+
+    with ExitStack() as open_world:
+        with slots.one():
+            simulation = open_world.enter_context(warmed(group[0].scenario))
+        # What is alive now outlives every run: forks neither look through it nor copy it.
+        gc.freeze()
+        for _, line in in_forks([partial(run, job, simulation) for job in group], slots.count):
+            tell(line)
 
 
 def warmed(scenario: Scenario) -> Simulation:
@@ -182,49 +203,6 @@ class _Settled:
         self._since = self._since or report.at
         heard = bool(self.simulation.app.store.incidents(limit=1).items)
         return heard and report.at - self._since >= SETTLED
-
-
-def _forked(simulation: Simulation, group: Sequence[Job], workers: int) -> Iterator[dict[str, Any]]:
-    waiting = list(group)
-    running: dict[int, tuple[Job, int]] = {}
-    while waiting or running:
-        while waiting and len(running) < workers:
-            job = waiting.pop(0)
-            reader, writer = os.pipe()
-            sys.stdout.flush()
-            pid = os.fork()
-            if pid == 0:
-                os.close(reader)
-                _child(job, simulation, writer)
-            os.close(writer)
-            running[pid] = (job, reader)
-        # Children write little, so the pipe holds it until they have ended.
-        pid, status = os.waitpid(-1, 0)
-        if pid not in running:
-            continue
-        job, reader = running.pop(pid)
-        with os.fdopen(reader, "rb") as pipe:
-            text = pipe.read()
-        if status or not text:
-            yield {"job": job.name, "variant": job.variant, "crashed": True}
-        else:
-            yield json.loads(text)
-
-
-def _child(job: Job, simulation: Simulation, writer: int) -> None:
-    """Never returns: what the parent has open stays the parent's."""
-    status = 1
-    try:
-        text = json.dumps(judged(job, simulation)).encode()
-        file = Path(f"/proc/self/fd/{writer}")
-        with file.open("wb") as pipe:
-            pipe.write(text)
-        status = 0
-    except BaseException:  # noqa: BLE001  # there is nobody above to tell
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def world_of(scenario: Scenario) -> str:
