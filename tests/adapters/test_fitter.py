@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import numpy as np
@@ -23,6 +24,7 @@ from detectors.changepoint import Changepoint
 from detectors.forecast import Forecast
 from detectors.isolation_forest import IsolationForest
 from detectors.seasonal import Seasonal
+from healer.adapters import fitter as module
 from healer.adapters.fitter import Fitter, Task
 from healer.model.frame import Frame
 from healer.model.topology import Topology
@@ -79,9 +81,12 @@ def _sent_by_value() -> Iterator[None]:
 def dask() -> Iterator[Fitter]:
     """Two worker processes of Dask, each watched by its nanny."""
     distributed = pytest.importorskip("distributed")
+    dask_settings = pytest.importorskip("dask").config
+    patient = {"connect": "300s", "tcp": "300s"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with (
+            dask_settings.set({f"distributed.comm.timeouts.{k}": v for k, v in patient.items()}),
             distributed.LocalCluster(
                 n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
             ) as cluster,
@@ -94,7 +99,7 @@ def kill_when_begun(marker: Path) -> threading.Thread:
     """Kill the worker that wrote its number into `marker`, as soon as it has."""
 
     def wait_and_kill() -> None:
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + 300
         while time.monotonic() < ends:
             if marker.exists() and (text := marker.read_text()):
                 os.kill(int(text), signals.SIGKILL)
@@ -148,15 +153,20 @@ def test_a_fit_that_always_kills_its_worker_costs_only_itself() -> None:
     assert not problems
 
 
-def test_a_fit_that_is_late_is_given_up_and_the_others_are_kept() -> None:
-    settings = DetectorSettings(fit_workers=2, fit_deadline=timedelta(seconds=3))
+def test_a_fit_that_is_late_is_given_up_and_the_others_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The hour is nearly over when the first has answered and the second is waited for."""
+    looks = iter((0.0, 0.0, 3599.8))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(looks)))
+    settings = DetectorSettings(fit_workers=2, fit_deadline=timedelta(hours=1))
     tasks = [*real_tasks()[:1], task(Slow(), "slow")]
     begun = time.monotonic()
     learned, [problem] = Fitter(settings).fit(tasks, Topology(), NOW)
     assert len(learned) == 1
     assert "slow" in problem.where
-    assert "not done within" in problem.what
-    assert time.monotonic() - begun < 20
+    assert problem.what.endswith("not done within 60 min")
+    assert time.monotonic() - begun < 300, "nobody waits for a fit that was given up"
 
 
 def test_too_little_history_is_neither_learned_nor_a_problem() -> None:

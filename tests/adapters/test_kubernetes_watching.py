@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from kube_world import NAMESPACE, World
@@ -63,12 +65,12 @@ def api(line: Line) -> Iterator[ApiClient]:
 @pytest.fixture
 def mirror(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror[str]]:
     monkeypatch.setattr(module, "RELIST_AFTER_S", (0.01, 0.02))
-    made = Mirror(api, PODS, SystemClock(), (2.0, 5.0), lambda obj: str(obj["metadata"]["name"]))
+    made = Mirror(api, PODS, SystemClock(), (30.0, 60.0), lambda obj: str(obj["metadata"]["name"]))
     yield made
     made.stop()
 
 
-def eventually(what: str, holds: Callable[[], bool], within_s: float = 8.0) -> None:
+def eventually(what: str, holds: Callable[[], bool], within_s: float = 120.0) -> None:
     ends = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < ends, f"never: {what}"
@@ -162,6 +164,23 @@ def test_a_stream_that_tells_of_an_error_ends_the_round(
         mirror.round()
 
 
+def test_a_stop_while_a_stream_is_being_opened_is_heard(
+    mirror: Mirror[str], line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = module.errors.opened
+
+    def stopped_meanwhile(*given: Any) -> Any:
+        response = opened(*given)
+        mirror._stop.set()
+        return response
+
+    monkeypatch.setattr(module.errors, "opened", stopped_meanwhile)
+    follower = threading.Thread(target=mirror.round, daemon=True)
+    follower.start()
+    follower.join(60)
+    assert not follower.is_alive()
+
+
 def test_a_stream_that_has_been_silent_for_long_is_not_trusted(line: Line, api: ApiClient) -> None:
     made = Mirror(api, PODS, line.world.clock, (2.0, 5.0), lambda obj: obj)
     made._list()
@@ -185,6 +204,9 @@ def test_a_cluster_that_watches_shows_what_one_that_lists_would(line: Line, api:
         eventually("the first lists", lambda: not {
             s.kind for s in SOURCES if not s.optional and follows.mirrors[s.kind].objects() is None
         })  # fmt: skip
+        eventually("a look for each add-on", lambda: {
+            s.path for s in SOURCES if s.optional
+        } <= {path for path, _ in line.asked})  # fmt: skip
         line.world.set_image("vllm:2")
         line.world.step(6)
         wanted = lists.view().topology

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import socketserver
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -84,14 +85,17 @@ def engine(tmp_path: Path) -> Iterator[tuple[Engine, Path]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    file = tmp_path / "docker.sock"
-    with socketserver.ThreadingUnixStreamServer(str(file), Handler) as server:
+    # A unix socket's path may be 107 bytes long, which pytest's folders are not.
+    with (
+        tempfile.TemporaryDirectory(prefix="docker-") as folder,
+        socketserver.ThreadingUnixStreamServer(f"{folder}/docker.sock", Handler) as server,
+    ):
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        yield docker, file
+        yield docker, Path(folder) / "docker.sock"
         server.shutdown()
-        thread.join(5)
+        thread.join(60)
 
 
 def machine(file: Path, *names: str) -> Machine:

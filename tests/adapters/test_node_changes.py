@@ -1,11 +1,17 @@
-"""A node that runs another driver or kernel than before was changed, whoever did it."""
+"""A node that runs another driver or kernel than before was changed, whoever did it; and one
+that keeps its GPUs from the scheduler is told of."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from healer.adapters.kubernetes.node_changes import node_changes, versions
+from healer.adapters.kubernetes.node_changes import (
+    node_changes,
+    short_of_gpus,
+    versions,
+    withheld,
+)
 
 NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
 DRIVER = "nvidia.com/cuda.driver-version.full"
@@ -40,3 +46,32 @@ def test_what_was_not_known_before_is_no_change() -> None:
 def test_a_new_kernel_after_a_reboot_is_a_change() -> None:
     (event,) = node_changes(versions([node()]), [node(kernel="6.12.1")], NOW)
     assert "kernelVersion 6.1.0 → 6.12.1" in event.message
+
+
+def offering(count: str, *, cordoned: bool = False) -> dict[str, Any]:
+    found = node()
+    gpu = "nvidia.com/gpu"
+    found["status"] |= {"capacity": {gpu: "8"}, "allocatable": {gpu: count}}
+    return found | {"spec": {"unschedulable": True} if cordoned else {}}
+
+
+def test_a_node_that_withholds_gpus_for_a_minute_is_told_of_until_it_offers_them_again() -> None:
+    short = short_of_gpus({}, [offering("0")], NOW)
+    assert not list(withheld(short, [offering("0")], NOW + timedelta(seconds=30)))
+    later = NOW + timedelta(minutes=5)
+    short = short_of_gpus(short, [offering("0")], later)
+    (event,) = withheld(short, [offering("0")], later)
+    assert (event.kind, str(event.target), event.at) == ("gpus_withheld", "node:gpu-a", NOW)
+    assert "0 of 8 GPUs" in event.message
+    assert not short_of_gpus(short, [offering("8")], later)
+
+
+def test_a_plugin_that_starts_anew_begins_its_minute_again() -> None:
+    short = short_of_gpus({}, [offering("0")], NOW)
+    short = short_of_gpus(short, [offering("8")], NOW + timedelta(seconds=40))
+    short = short_of_gpus(short, [offering("0")], NOW + timedelta(seconds=80))
+    assert not list(withheld(short, [offering("0")], NOW + timedelta(seconds=100)))
+
+
+def test_somebody_at_work_on_a_node_and_a_node_without_gpus_are_left_alone() -> None:
+    assert not short_of_gpus({}, [offering("0", cordoned=True), node()], NOW)

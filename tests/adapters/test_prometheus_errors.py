@@ -91,11 +91,11 @@ def test_names_that_are_no_list_are_temporary(body: Any) -> None:
 
 def test_nobody_listening_is_temporary() -> None:
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.bind(("127.0.0.1", 0))  # bound and never listened on: nobody else gets it
         port = sock.getsockname()[1]
-    metrics = PrometheusMetrics(PrometheusSettings(url=f"http://127.0.0.1:{port}"))
-    with pytest.raises(Temporary, match="no answer"):
-        metrics.names()
+        metrics = PrometheusMetrics(PrometheusSettings(url=f"http://127.0.0.1:{port}"))
+        with pytest.raises(Temporary, match="no answer"):
+            metrics.names()
 
 
 def test_a_name_that_does_not_resolve_is_temporary() -> None:
@@ -190,9 +190,9 @@ def test_credentials_show_in_no_error_and_no_log(
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://user:{SECRET}@127.0.0.1:{sock.getsockname()[1]}"
-    settings = PrometheusSettings(url=url, token_file=file, headers={"X-Key": SECRET})
-    with pytest.raises(Temporary) as caught:
-        PrometheusMetrics(settings).instant("up")
+        settings = PrometheusSettings(url=url, token_file=file, headers={"X-Key": SECRET})
+        with pytest.raises(Temporary) as caught:
+            PrometheusMetrics(settings).instant("up")
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert SECRET not in caplog.text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from builders import NOW
 
 from healer.adapters.rule_tests import load_tests
@@ -143,6 +144,33 @@ def test_a_site_may_decide_otherwise_about_an_xid(tmp_path):
     assert opens("63", mine) is Severity.CRITICAL
 
 
+def alert(**labels: str) -> Severity | None:
+    return load_rules().opens(Event("alert", GPU, NOW, attributes=labels))
+
+
+def test_an_alert_opens_an_incident_unless_it_is_no_more_than_information():
+    assert alert(alertname="KubePodCrashLooping", severity="warning") is Severity.WARNING
+    assert alert(alertname="WrittenByHand", severity="") is Severity.WARNING
+    assert alert(alertname="GPUUtilizationHigh", severity="info") is None
+    assert alert(alertname="Watchdog", severity="none") is None
+
+
+def test_an_alert_about_healer_itself_is_not_its_own_incident():
+    shipped = Path(__file__).parents[2] / "helm" / "healer" / "files" / "alerts.yaml"
+    names = [each["alert"] for each in yaml.safe_load(shipped.read_text())["healer-itself"]]
+    assert len(names) > 5
+    assert [name for name in names if alert(alertname=name, severity="critical")] == []
+
+
+def test_a_site_may_have_incidents_of_mere_information(tmp_path):
+    mine = folder(tmp_path)
+    (mine / "incidents.yaml").write_text(
+        "opens:\n- {kind: alert, severity: info, where: {severity: [info]}}\n"
+    )
+    told = Event("alert", GPU, NOW, attributes={"alertname": "BusyHour", "severity": "info"})
+    assert load_rules([mine]).opens(told) is Severity.INFO
+
+
 @pytest.mark.parametrize("text", ["override: {63: explode}", "override: {9999: reset}"])
 def test_an_override_must_name_an_xid_and_an_action(tmp_path, text):
     (folder(tmp_path) / "xid.yaml").write_text(text)
@@ -263,6 +291,8 @@ def dead_terms(tmp_path, *, require, evidence, scope="pod"):
         ("fact(reason) == Evicted", "fact(reason) in [OOMKilled]", "unreachable, it can never"),
         ("value(kv_usage) > 0.9", "missing(kv_usage)", "unreachable, it can never hold beside"),
         ("high(ttft_p95) and low(ttft_p95)", "high(kv_usage)", "what else is required"),
+        ("high(ttft_p95)", "high(ttft_p95)", "weight against is unreachable, it can never be fal"),
+        ("value(kv_usage) > 0.9", "value(kv_usage) > 0.8", "its weight against is unreachable"),
     ],
 )
 def test_lint_finds_terms_that_nothing_reaches(tmp_path, require, evidence, said):

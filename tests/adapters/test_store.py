@@ -292,7 +292,7 @@ def at_once(jobs: int, work: Callable[[int], Any]) -> list[Any]:
     start = threading.Barrier(jobs)
 
     def one(number: int) -> Any:
-        start.wait(10)
+        start.wait(60)
         return work(number)
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -119,6 +119,7 @@ def _read_cursor(cursor: str) -> tuple[str, str]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         opened_at, incident_id = json.loads(base64.urlsafe_b64decode(padded.encode()))
+        f"{opened_at}{incident_id}".encode()  # half a surrogate is JSON, and no text
     except (ValueError, TypeError, binascii.Error) as error:
         raise BadInput(
             "expected next_cursor of an earlier answer", path="cursor", value=cursor

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from healer.adapters.store import chain, intake, opinions, outbox, records, tallies
+from healer.adapters.store.rows import upsert
 from healer.adapters.store.schema import THINGS
 from healer.errors import BadInput, Permanent, Temporary
 from healer.model.audit import AuditEntry
@@ -275,7 +276,7 @@ class SqlStore:
 
     def put(self, key: str, value: str) -> None:
         with self.transaction() as connection:
-            records.upsert(connection, THINGS, {"key": key}, {"value": value})
+            upsert(connection, THINGS, {"key": key}, {"value": value})
 
     def prune(self, before: datetime, keep: Collection[str] = ()) -> int:
         with self.transaction() as connection:
