@@ -43,7 +43,7 @@ def _labels(labels: Mapping[str, str]) -> str:
     return f"{{{inner}}}" if inner else ""
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def _pair(name: str, value: str) -> str:
     """Most series of a page have most labels in common, page after page."""
     return f'{name}="{_escape(value)}"'

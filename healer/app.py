@@ -44,6 +44,7 @@ from healer.errors import HealerError
 from healer.guards import standard
 from healer.guards.breaker import open_breakers
 from healer.healing import REMEMBER, Healing
+from healer.lexicon import lexicon_of
 from healer.loop import Loop
 from healer.model.audit import AuditEntry
 from healer.model.report import Report
@@ -137,6 +138,7 @@ class App:
             settings.rules.disabled,
             shadow_until=settings.rules.shadow_until,
         )
+        self.lexicon = lexicon_of(self.signals, self.rules.rules)
         self.detectors = Detectors.from_settings(self.signals, settings.detectors)
         self.observer = Observer(
             world.metrics, world.cluster, self.signals, settings.loop, self.store
@@ -152,6 +154,7 @@ class App:
             settings.notify.channels,
             self.telemetry.delivered,
             settings.notify,
+            self.lexicon,
         )
         self.reconciler = Reconciler(self.store, settings.server, self.clock)
         self.silencer = Silencer(self.store, settings.server, self.clock)
@@ -278,6 +281,7 @@ class App:
             notify=self.settings.notify,
             signals=self.signals,
             rules=self.rules,
+            lexicon=self.lexicon,
             snapshot=self.snapshot,
             review=self._reviewer(),
             pdf=pdf_of if can_print() else None,

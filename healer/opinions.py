@@ -6,11 +6,18 @@ from datetime import datetime
 
 from healer.errors import BadInput
 from healer.model.audit import AuditEntry
+from healer.model.hypothesis import Hypothesis
 from healer.model.incident import Incident
 from healer.model.opinion import Opinion
 from healer.ports import Store
 
 LONGEST_NOTE = 1000
+
+
+def judged(incident: Incident) -> Hypothesis | None:
+    """What a verdict is about: the cause that was acted on, or else the one that leads."""
+    diagnosis = incident.acted_on or incident.diagnosis
+    return diagnosis.leader if diagnosis else None
 
 
 def judge(
@@ -21,8 +28,7 @@ def judge(
     Of an incident that was acted on, the ranking that was acted on is judged: later ones see the
     traces of our own doing. Raises BadInput where no cause leads.
     """
-    diagnosis = incident.acted_on or incident.diagnosis
-    leader = diagnosis.leader if diagnosis else None
+    leader = judged(incident)
     if leader is None:
         raise BadInput("expected an incident with a diagnosis", path="incident", value=incident.id)
     if len(note) > LONGEST_NOTE:

@@ -29,7 +29,7 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
         [str(servers.binary("helm")), *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

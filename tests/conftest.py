@@ -8,8 +8,21 @@ from pathlib import Path
 
 import pytest
 import servers
+from hypothesis import HealthCheck, settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# The same examples in every run, however slow the machine: what fails by chance tells nothing.
+# `--hypothesis-profile=search --hypothesis-seed=N` looks for others.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

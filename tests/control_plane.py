@@ -41,7 +41,7 @@ def control_plane(assets: str) -> Iterator[Path]:
         etcd, peer, port = (servers.free_port() for _ in range(3))
         subprocess.run(
             ["openssl", "genrsa", "-out", str(home / "sa.key"), "2048"],
-            check=True, capture_output=True, timeout=60,
+            check=True, capture_output=True, timeout=300,
         )  # fmt: skip
         (home / "tokens.csv").write_text("healer-tests,tester,1,system:masters\n")
         config = home / "kubeconfig"
@@ -95,7 +95,7 @@ def _running(program: Path, flags: list[str], home: Path) -> Iterator[None]:
 def _until_ready(url: str, log: Path) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     asked = ["curl", "-skf", "-H", "Authorization: Bearer healer-tests", url]
-    while subprocess.run(asked, capture_output=True, timeout=10, check=False).returncode:
+    while subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode:
         tail = log.read_text(errors="replace")[-2000:]
         assert time.monotonic() < deadline, f"the API server is not ready:\n{tail}"
         time.sleep(0.2)

@@ -24,7 +24,7 @@ class Patient(Detector):
         marker = Path(self.marker)
         if not marker.exists():
             marker.write_text(str(os.getpid()))
-            time.sleep(30)
+            time.sleep(300)
         return Baseline("patient", frame.signal.name, 1, frame.end)
 
     def detect(self, frame: Frame, baseline: Baseline | None) -> Iterator[Finding]:
@@ -48,7 +48,7 @@ class Slow(Detector):
     """Its fit takes longer than anybody waits."""
 
     def fit(self, frame: Frame) -> Baseline | None:
-        time.sleep(60)
+        time.sleep(600)
         return None
 
     def detect(self, frame: Frame, baseline: Baseline | None) -> Iterator[Finding]:

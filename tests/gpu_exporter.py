@@ -20,7 +20,7 @@ from exporters.serve import Exporter
 from exporters.table import load_table
 
 
-def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
+def until(true: Callable[[], bool], within_s: float = 120.0) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it never became true"
@@ -40,11 +40,13 @@ def serving(tmp_path: Path, **options: object) -> Iterator[Exporter]:
         yield exporter
     finally:
         exporter.http.shutdown()
-        worker.join(10)
+        worker.join(60)
+        # What is still in the driver must not be met by the node of the next test.
+        exporter.watch.stop(wait_s=60)
 
 
 def scrape(exporter: Exporter) -> Page:
-    answer = requests.get(f"{exporter.url}/metrics", timeout=5)
+    answer = requests.get(f"{exporter.url}/metrics", timeout=60)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     return read(answer.text)

@@ -32,7 +32,7 @@ def test_prometheus_answers_from_backfilled_history(tmp_path: Path) -> None:
         answer = requests.get(
             f"{prometheus}/api/v1/query",
             {"query": "vllm:num_requests_running", "time": "1700000150"},
-            timeout=10,
+            timeout=60,
         ).json()
     (series,) = answer["data"]["result"]
     assert series["metric"]["pod"] == "a"
@@ -44,9 +44,9 @@ def test_alertmanager_takes_an_alert() -> None:
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
     with servers.run_alertmanager(config) as alertmanager:
         url = f"{alertmanager}/api/v2/alerts"
-        requests.post(url, json=[{"labels": {"alertname": "Hot"}}], timeout=10).raise_for_status()
-        deadline = time.monotonic() + 5
-        while not (alerts := requests.get(url, timeout=10).json()):
+        requests.post(url, json=[{"labels": {"alertname": "Hot"}}], timeout=60).raise_for_status()
+        deadline = time.monotonic() + 120
+        while not (alerts := requests.get(url, timeout=60).json()):
             assert time.monotonic() < deadline
         assert alerts[0]["labels"]["alertname"] == "Hot"
 
@@ -54,16 +54,16 @@ def test_alertmanager_takes_an_alert() -> None:
 def test_node_exporter_shows_this_host() -> None:
     servers.need("node_exporter")
     with servers.run_node_exporter() as exporter:
-        assert "node_cpu_seconds_total{" in requests.get(f"{exporter}/metrics", timeout=10).text
+        assert "node_cpu_seconds_total{" in requests.get(f"{exporter}/metrics", timeout=60).text
 
 
 def test_kubectl_and_helm_run() -> None:
     servers.need("kubectl", "helm")
     command = [str(servers.binary("kubectl")), "version", "--client", "-o", "json"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=300)
     assert json.loads(done.stdout)["clientVersion"]["major"] == "1"
     subprocess.run(
-        [str(servers.binary("helm")), "version"], check=True, timeout=60, stdout=subprocess.DEVNULL
+        [str(servers.binary("helm")), "version"], check=True, timeout=300, stdout=subprocess.DEVNULL
     )
 
 
@@ -117,7 +117,7 @@ def test_a_download_that_fails_is_one_line_and_fails_only_under_ci(tmp_path: Pat
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == status
@@ -149,6 +149,6 @@ def test_two_fetches_at_once_download_once(tmp_path: Path) -> None:
         )
         for _ in range(2)
     ]
-    said = b"".join(run.communicate(timeout=60)[0] for run in runs)
+    said = b"".join(run.communicate(timeout=300)[0] for run in runs)
     assert [run.returncode for run in runs] == [0, 0]
     assert said.count(b"fetching") == 1

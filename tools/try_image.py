@@ -3,14 +3,13 @@
     python tools/try_image.py FOLDER
 
 Builds the environment in FOLDER from the image's lock file, installs the wheel, and starts the
-daemon there as the image would: as uid 65532 (where this runs as root), with nothing writable but
-a volume for its data and a temporary folder. Prints the size and what it found; exit status 1 says
-that something is missing.
+daemon and the exporter there as the image would: as uid 65532 (where this runs as root), with
+nothing writable but a volume for its data and a temporary folder. Prints the size and what it
+found; exit status 1 says that something is missing.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -85,11 +84,11 @@ def missing(environment: Path, wanted: Sequence[Path]) -> list[str]:
 
 
 def serve(folder: Path, environment: Path) -> list[str]:
-    """Starts the daemon until it is ready. Returns what it wrote where it should not."""
+    """Starts both programs until they are ready. Returns what they wrote where they should not."""
     volume, temporary = folder / "volume", folder / "tmp"
     for each in (volume, temporary):
         each.mkdir()
-    port = free_port()
+    port, metrics = free_port(), free_port()
     settings = folder / "healer.yaml"
     settings.write_text(
         f"prometheus: {{url: 'http://127.0.0.1:9'}}\nkubernetes: {{enabled: false}}\n"
@@ -101,39 +100,43 @@ def serve(folder: Path, environment: Path) -> list[str]:
             os.chown(each, UID, UID)
         prefix = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"]
     before = newest(environment)
-    process = subprocess.Popen(  # noqa: S603  # our own program, no shell
-        [*prefix, str(environment / "bin" / "healer"), "run", "--config", str(settings)],
-        cwd=volume,
-        env={
-            "PATH": f"{environment}/bin:/usr/bin:/bin",
-            "HOME": str(temporary),
-            "TMPDIR": str(temporary),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        stderr=subprocess.STDOUT,
-        stdout=(folder / "log").open("wb"),
-    )
-    try:
-        probe = ready(port, process)
-    finally:
-        process.terminate()
-        code = process.wait(30)
-    say(f"ready as uid {UID if prefix else os.geteuid()}: {probe}")
-    say(f"stopped with status {code}; its volume holds {sorted(p.name for p in volume.iterdir())}")
+    programs = {
+        "daemon": (port, ("run", "--config", str(settings))),
+        "exporter": (metrics, ("exporter", f"--port={metrics}")),
+    }
+    for name, (at, arguments) in programs.items():
+        process = subprocess.Popen(  # noqa: S603  # our own program, no shell
+            [*prefix, str(environment / "bin" / "healer"), *arguments],
+            cwd=volume,
+            env={
+                "PATH": f"{environment}/bin:/usr/bin:/bin",
+                "HOME": str(temporary),
+                "TMPDIR": str(temporary),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            stderr=subprocess.STDOUT,
+            stdout=(folder / f"{name}.log").open("wb"),
+        )
+        try:
+            probe = ready(name, at, process)
+        finally:
+            process.terminate()
+            code = process.wait(30)
+        say(f"{name} ready as uid {UID if prefix else os.geteuid()}: {probe}; ended with {code}")
+    say(f"the volume holds {sorted(p.name for p in volume.iterdir())}")
     return [str(f) for f in environment.rglob("*") if f.lstat().st_mtime > before]
 
 
-def ready(port: int, process: subprocess.Popen[bytes]) -> dict[str, object]:
-    """Raises SystemExit where the daemon ends or does not answer in time."""
+def ready(name: str, port: int, process: subprocess.Popen[bytes]) -> str:
+    """Raises SystemExit where the program ends or does not answer in time."""
     end = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < end and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-                found: dict[str, object] = json.load(answer)
-                return found
+                return str(answer.read().decode()).strip()
         except OSError:
             time.sleep(0.2)
-    raise SystemExit(f"the daemon was not ready in {READY_WITHIN_S:g} s (status {process.poll()})")
+    raise SystemExit(f"{name} was not ready in {READY_WITHIN_S:g} s (status {process.poll()})")
 
 
 def newest(folder: Path) -> float:

@@ -18,11 +18,13 @@ import structlog
 
 from healer.adapters.routing import Routing
 from healer.errors import HealerError, Temporary
+from healer.lexicon import NO_WORDS, Lexicon
 from healer.model.message import Delivery, DeliveryResult, Notice, Occasion, Parcel
 from healer.model.snapshot import Problem
 from healer.notifiers import shrink
 from healer.ports import Clock, Notifier, Post, Store
 from healer.settings import Channel, NotifySettings
+from healer.spoken import spoken_notice
 
 MINUTE = timedelta(minutes=1)
 FOLD_AT = 6
@@ -50,6 +52,7 @@ class _Lane:
 
     notifier: Notifier
     per_minute: int
+    language: str
     sent: deque[datetime] = field(default_factory=deque)
     paused_until: datetime = NEVER
     digest_after: datetime = NEVER
@@ -73,17 +76,19 @@ class Outbox:
         channels: Mapping[str, Channel] | None = None,
         counted: Callable[[str, str], None] = lambda _channel, _result: None,
         notify: NotifySettings | None = None,
+        lexicon: Lexicon = NO_WORDS,
     ) -> None:
         """channels: settings by channel name, for pace and severity; defaults where absent.
 
         counted: told (channel, result) of each attempt. notify: for the order of escalation;
-        its channels count where `channels` is not given.
+        its channels count where `channels` is not given. lexicon: what people call signals.
         Raises BadInput for settings that make no sense together.
         """
         given = notify or NotifySettings(channels=dict(channels or {}))
         channels = channels or given.channels
         self._routing = Routing(store, given)
         self._store, self._post, self._clock, self._counted = store, post, clock, counted
+        self._lexicon, self._zone = lexicon, given.timezone
         known = channels or {}
         self._lanes = {
             name: _lane(notifier, known.get(name) or Channel(name))
@@ -111,7 +116,7 @@ class Outbox:
                     continue
                 try:
                     linked = self._routing.linked(name, notice, self._clock.now())
-                    body = lane.notifier.render(linked)
+                    body = lane.notifier.render(self._spoken(lane, linked))
                 except Exception as error:  # noqa: BLE001  a plugin that raises stops nobody else
                     said = f"{type(error).__name__}: {error}"
                     problems.append(Problem(f"notifier.{name}", said, self._clock.now()))
@@ -199,14 +204,16 @@ class Outbox:
             incident = self._store.incident(parcel.incident_id)
             occasion = _occasion(parcel)
             if incident is not None and occasion is not None:
-                newest[incident.id] = Notice(
-                    occasion, incident, parcel.created_at, url=self._routing.pages()
-                )
+                notice = Notice(occasion, incident, parcel.created_at, url=self._routing.pages())
+                newest[incident.id] = self._spoken(lane, notice)
         try:
             return lane.notifier.digest(tuple(newest.values()), now) if newest else None
         except Exception as error:  # noqa: BLE001  then each message goes by itself
             self._log.error("digest failed", error=f"{type(error).__name__}: {error}")
             return None
+
+    def _spoken(self, lane: _Lane, notice: Notice) -> Notice:
+        return spoken_notice(notice, lane.language, self._lexicon, self._zone)
 
     def _send(self, lane: _Lane, parcel: Parcel) -> DeliveryResult:
         now = self._clock.now()
@@ -287,7 +294,7 @@ class Outbox:
 
 
 def _lane(notifier: Notifier, channel: Channel) -> _Lane:
-    return _Lane(notifier, channel.per_minute)
+    return _Lane(notifier, channel.per_minute, channel.language)
 
 
 def _occasion(parcel: Parcel) -> Occasion | None:

@@ -49,6 +49,7 @@ class _Term:
     family: str = ""
     decisive: bool = False
     says: str = ""
+    says_zh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ def _weighted(terms: Iterable[_Term], path: str) -> tuple[Evidence, ...]:
                 term.family,
                 term.decisive,
                 term.says,
+                term.says_zh,
             )
         )
     return tuple(found)

@@ -21,6 +21,7 @@ REASONS = {
     EVENT_JOB_MAX_INSTANCES: "overrun",
     EVENT_JOB_MISSED: "missed",
 }
+_NUDGED = "nudged "
 
 
 class Jobs:
@@ -31,8 +32,11 @@ class Jobs:
     ) -> None:
         self._failed, self._speed = failed, speed
         self._plan: dict[str, tuple[Callable[[], object], timedelta]] = {}
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._scheduler: Any = None
         self._lock = threading.Lock()
+        self._asked: set[str] = set()
+        self._asking = threading.Lock()
 
     def every(self, name: str, interval: timedelta, job: Callable[[], object]) -> None:
         """`interval` is simulated time where the clock runs `speed` times as fast."""
@@ -40,9 +44,10 @@ class Jobs:
 
     def start(self) -> None:
         with self._lock:
+            self._asked.clear()
+            self._pools = {name: ThreadPoolExecutor(1) for name in (*self._plan, "default")}
             scheduler = BackgroundScheduler(
-                executors={name: ThreadPoolExecutor(1) for name in self._plan}
-                | {"default": ThreadPoolExecutor(1)},
+                executors=self._pools,
                 job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
                 timezone="UTC",
             )
@@ -56,14 +61,32 @@ class Jobs:
                     next_run_time=datetime.now().astimezone(),
                 )
             scheduler.add_listener(self._heard, sum(REASONS))
+            self._scheduler = scheduler  # before the first run, which may nudge
             scheduler.start()
-            self._scheduler = scheduler
 
     def nudge(self, name: str) -> None:
-        """Run `name` now instead of at its next turn."""
+        """Run `name` now instead of at its next turn; while it runs, once more after it.
+
+        As a job of its own in the same pool of one thread: moving the next turn instead would be
+        refused as an overrun until the present run is booked as done.
+        """
         scheduler = self._scheduler
-        if scheduler is not None and scheduler.get_job(name) is not None:
-            scheduler.modify_job(name, next_run_time=datetime.now().astimezone())
+        if scheduler is None or name not in self._plan:
+            return
+        with self._asking:
+            if name in self._asked:
+                return  # one that has not begun does for this nudge too
+            self._asked.add(name)
+        # Two instances: one that runs, and one that waits for it.
+        scheduler.add_job(
+            self._nudged, args=(name,), id=_NUDGED + name, executor=name, max_instances=2
+        )
+
+    def _nudged(self, name: str) -> None:
+        with self._asking:
+            self._asked.discard(name)
+        if self.alive:
+            self._plan[name][0]()
 
     @property
     def alive(self) -> bool:
@@ -73,11 +96,15 @@ class Jobs:
         """Waits for running jobs: all of their I/O has time-outs."""
         with self._lock:
             if self._scheduler is not None:
-                self._scheduler.shutdown(wait=True)
+                # Asked to wait, it would hold its locks meanwhile, and a job that nudges wants one.
+                self._scheduler.shutdown(wait=False)
+                for pool in self._pools.values():
+                    pool.shutdown(wait=True)
                 self._scheduler = None
 
     def intervals(self) -> Mapping[str, timedelta]:
         return {name: interval for name, (_, interval) in self._plan.items()}
 
     def _heard(self, event: Any) -> None:
-        self._failed(event.job_id, REASONS[event.code], getattr(event, "exception", None))
+        name = event.job_id.removeprefix(_NUDGED)
+        self._failed(name, REASONS[event.code], getattr(event, "exception", None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from healer.attention import mute as mute_incident
 from healer.attention import take as take_incident
-from healer.cli.common import ConfigOption, store_of
+from healer.cli.common import ConfigOption, operator, store_of
 from healer.errors import BadInput
 from healer.model.incident import Incident
 from healer.ports import Store
@@ -25,7 +24,7 @@ def take(
 ) -> None:
     """Say that somebody looks after an incident: nobody else is called for it."""
     store = store_of(config)
-    name = who or f"cli:{getpass.getuser()}"
+    name = who or operator()
     take_incident(store, _incident(store, incident_id), name, datetime.now(UTC))
     sys.stdout.write(f"{name} looks after {incident_id}\n")
 
@@ -46,7 +45,7 @@ def mute(
         raise BadInput("expected a duration such as 30m or 1h", path="--for", value=span)
     store = store_of(config)
     found = _incident(store, incident_id)
-    until = mute_incident(store, found, f"cli:{getpass.getuser()}", datetime.now(UTC), length)
+    until = mute_incident(store, found, operator(), datetime.now(UTC), length)
     said = f"muted until {until:%Y-%m-%d %H:%M:%S %z}" if length else "not muted any more"
     sys.stdout.write(f"{incident_id} {said}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -43,6 +44,15 @@ def settings_of(config: Path | None) -> Settings:
 
 def store_of(config: Path | None) -> SqlStore:
     return open_store(settings_of(config).store.url)
+
+
+def operator() -> str:
+    """Who gives the command, as the audit names them. The user of a container often has no name,
+    and the switch that stops everything must not fail for want of one."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # an OSError from Python 3.13 on
+        return f"cli:uid-{os.getuid()}"
 
 
 def out() -> Console:

@@ -113,6 +113,7 @@ def _finish(
                 intents,
                 [entry for _, entry in store.audit(incident_id=incident.id)],
                 simulation.app.charts(incident.id),
+                lexicon=simulation.app.lexicon,
             )
             write(file, page)
             console.print(f"report: {file}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,12 +13,16 @@ import typer
 from healer.adapters.channels import open_notifiers
 from healer.adapters.post import RequestsPost
 from healer.cli.common import ConfigOption, Form, FormOption, settings_of, show, store_of
+from healer.cli.words import lexicon_for
 from healer.errors import BadInput, Permanent
+from healer.model.actions import Escalate
 from healer.model.incident import Incident, Phase, Severity
+from healer.model.intent import Intent
 from healer.model.message import Delivery, Notice, Occasion
 from healer.model.target import CLUSTER
 from healer.ports import Notifier
 from healer.settings import Settings
+from healer.spoken import spoken_notice
 from healer.wording import say
 
 notify = typer.Typer(no_args_is_help=True, help="Chat channels: try one, look at a message.")
@@ -57,11 +62,12 @@ def preview(
     if found is None:
         raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
     intents = store.intents(incident_id=incident_id)
-    base = settings.server.public_url.rstrip("/")
-    url = f"{base}/incidents/{incident_id}" if base else ""
-    notice = Notice(occasion, found, datetime.now(UTC), intents[-1:], url)
+    notice = _as_if(occasion, found, intents, settings.server.public_url)
+    lexicon, zone = lexicon_for(settings), settings.notify.timezone
     for name in [channel] if channel else list(settings.notify.channels):
-        body = _notifier(settings, name).render(notice)
+        notifier = _notifier(settings, name)
+        language = settings.notify.channels[name].language
+        body = notifier.render(spoken_notice(notice, language, lexicon, zone))
         sys.stdout.write(f"--- {name}, {len(body.encode())} bytes\n{_readable(body)}\n")
 
 
@@ -90,6 +96,21 @@ def _notifier(settings: Settings, channel: str) -> Notifier:
         known = ", ".join(notifiers) or "none are set up"
         raise BadInput(f"expected a channel of notify.channels: {known}", value=channel)
     return notifiers[channel]
+
+
+def _as_if(
+    occasion: Occasion, found: Incident, intents: Sequence[Intent], public_url: str
+) -> Notice:
+    """What would be told if that had just happened, with what belongs to it and nothing else."""
+    base, now = public_url.rstrip("/"), datetime.now(UTC)
+    url = f"{base}/incidents/{found.id}" if base else ""
+    deeds = [i for i in intents if i.plan.remediation != "escalate"]
+    if occasion is Occasion.ESCALATED:
+        asked = [i.plan.actions[0] for i in intents if i.plan.remediation == "escalate"]
+        why = next((a.reason for a in reversed(asked) if isinstance(a, Escalate)), "")
+        return Notice(occasion, found, now, (), url, tried=tuple(deeds), why=why)
+    acts = occasion in (Occasion.PROPOSED, Occasion.ACTED)
+    return Notice(occasion, found, now, tuple(deeds[-1:]) if acts else (), url)
 
 
 def _sample(now: datetime, language: str) -> Incident:

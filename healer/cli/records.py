@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,11 +16,13 @@ from healer.cli.common import (
     ConfigOption,
     Form,
     FormOption,
+    operator,
     settings_of,
     show,
     store_of,
     write,
 )
+from healer.cli.words import lexicon_for
 from healer.errors import BadInput, Permanent
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
@@ -92,11 +93,15 @@ def report(
         store.intents(incident_id=incident_id),
         [entry for _, entry in store.audit(incident_id=incident_id, limit=5000)],
     )
-    zone = settings.notify.timezone
+    told: dict[str, Any] = {
+        "language": lang,
+        "zone": settings.notify.timezone,
+        "lexicon": lexicon_for(settings),
+    }
     if form is ReportForm.MD:
-        text = render_report_md(*made, language=lang, zone=zone)
+        text = render_report_md(*made, **told)
     else:
-        text = render_report_html(*made, language=lang, zone=zone)
+        text = render_report_html(*made, **told)
     if out is None:
         sys.stdout.write(text)
     elif form is ReportForm.PDF:
@@ -173,7 +178,7 @@ def _decide(intent_id: str, reason: str, config: ConfigOption, *, yes: bool) -> 
     intent = store.intent(intent_id)
     if intent is None:
         raise BadInput("expected the id of a plan", path="intent", value=intent_id)
-    who, now = f"cli:{getpass.getuser()}", datetime.now(UTC)
+    who, now = operator(), datetime.now(UTC)
     if not store.decide(intent_id, intent.plan.digest, who, yes=yes, at=now):
         raise Permanent(f"{intent_id} is {intent.state} and waits for no answer")
     store.record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from healer.cli.common import (
     Form,
     FormOption,
     err,
+    operator,
     out,
     settings_of,
     show,
@@ -141,7 +141,7 @@ def verdict(
     found = store.incident(incident_id)
     if found is None:
         raise BadInput("expected the id of a stored incident", path="incident", value=incident_id)
-    name = who or f"cli:{getpass.getuser()}"
+    name = who or operator()
     now = datetime.now(UTC)
     said = judge(store, found, right=word is Word.RIGHT, who=name, now=now, note=note)
     right, wrong = store.standings()[said.cause]

@@ -70,6 +70,9 @@ class _Wishes:
     stop: threading.Event = field(default_factory=threading.Event)
     _again: threading.Event = field(default_factory=threading.Event)
     _seen: tuple[int, int, int] | None = None
+    """The file as it was when it was read last."""
+    _looked: tuple[int, int, int] | None = None
+    """The file as it was at the last look."""
 
     def listen(self) -> None:
         def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -84,16 +87,26 @@ class _Wishes:
         self._seen = self._stamp()
 
     def changed(self, current: Settings) -> Settings | None:
-        """Settings other than `current`, read whole and examined; None when there are none."""
+        """Settings other than `current`, read whole and examined; None when there are none.
+
+        A file that is being written can be read in any part, and half of one often is settings
+        too, with a limit or a namespace missing. It counts once it has stood still for a look.
+        """
         asked, stamp = self._again.is_set(), self._stamp()
-        if stamp == self._seen and not asked:
+        still, self._looked = stamp == self._looked, stamp
+        if not asked and (stamp == self._seen or not still):
             return None
-        self._again.clear()
-        self._seen = stamp
+        error: BadInput | None = None
         try:
             found = settings_of(self.file)
             examine(found)
-        except BadInput as error:
+        except BadInput as unusable:
+            error = unusable
+        if self._stamp() != stamp:
+            return None
+        self._again.clear()
+        self._seen = stamp
+        if error is not None:
             log.warning("settings not usable: the last good ones stay", error=str(error))
             return None
         # Rules and templates are files of their own: a signal means them, too.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from healer.cli.common import ConfigOption, store_of
+from healer.cli.common import ConfigOption, operator, store_of
 from healer.healing import SWITCH
 from healer.model.audit import AuditEntry
 
@@ -31,7 +30,7 @@ def go(config: ConfigOption = None) -> None:
 
 def _set(reason: str, kind: str, config: ConfigOption) -> None:
     store = store_of(config)
-    who = f"cli:{getpass.getuser()}"
+    who = operator()
     # Pulled first and written down then: a full disk must not keep the switch from working.
     store.put(SWITCH, f"{reason} ({who})" if reason else "")
     store.record(AuditEntry(kind=kind, at=datetime.now(UTC), actor=who, message=reason))

@@ -40,12 +40,18 @@ class Response:
 Handler = Callable[[Request], Response]
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """A Healer opens a connection for each kind that it watches, all at once. Those beyond the
+    usual five would be tried again by the client's system a second later."""
+
+
 class Server:
     """A handler behind a loopback socket, in a daemon thread."""
 
     def __init__(self, handler: Handler, port: int = 0) -> None:
-        self._httpd = ThreadingHTTPServer(("127.0.0.1", port), _bind(handler))
-        self._httpd.daemon_threads = True
+        self._httpd = _Listener(("127.0.0.1", port), _bind(handler))
         self._thread = threading.Thread(
             target=self._httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )

@@ -34,6 +34,7 @@ class Evidence:
     """No other cause shows like this."""
     says: str = ""
     """What a yes means, for people."""
+    says_zh: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,15 @@ class Opening:
     severity: Severity = Severity.WARNING
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Attribute → the values that count. Empty: every event of the kind."""
+    unless: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Attribute → the values that do not count. One of them is enough."""
 
     def covers(self, event: Event) -> bool:
-        return event.kind == self.kind and all(
-            event.attributes.get(name) in values for name, values in self.where.items()
+        given = event.attributes
+        return (
+            event.kind == self.kind
+            and all(given.get(name) in values for name, values in self.where.items())
+            and not any(given.get(name) in values for name, values in self.unless.items())
         )
 
 

@@ -5,6 +5,7 @@ Most important first, since clients preview the first lines and byte limits cut 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -17,8 +18,10 @@ from healer.model.verdict import Decision
 from healer.notifiers._headline import SIGNS, cause_of, leader_of, moment, wanted
 from healer.notifiers._markup import Markup, harmless
 from healer.phrases import phrase
+from healer.spoken import strongest
 from healer.wording import name, say, span
 
+_BARE = re.compile(r"[\d.,]+ ?%? of \d+ \w+|none|unknown")
 MOST_TARGETS = 3
 MOST_SYMPTOMS = 4
 MOST_EVIDENCE = 4
@@ -30,16 +33,18 @@ def lines(notice: Notice, markup: Markup, language: str, zone: str) -> tuple[str
     """The message without its headline and its link."""
     incident, place = notice.incident, ZoneInfo(zone)
     asked = wanted(notice, markup, language, zone)
-    found = [*([asked] if asked else []), *_what(notice, markup, language, place)]
+    found = [asked] if asked else []
     if notice.occasion is Occasion.RESOLVED:
-        return tuple(found)
+        return (*found, *_what(notice, markup, language, place))
     if notice.why:
         said = harmless(phrase(notice.why, language))
         found.append(_fact("chat.why_person", said, markup, language))
     found += (_tried(each, markup, language) for each in notice.tried[-MOST_TRIED:])
-    found += _why(incident, markup, language)
     for intent in notice.intents:
-        found += _done(intent, markup, language, by_link="answer" in notice.links)
+        found += _done(intent, incident, markup, language, by_link="answer" in notice.links)
+    found += _why(incident, markup, language)
+    found += _what(notice, markup, language, place)
+    found += _symptoms(incident, markup, language)
     return tuple(found)
 
 
@@ -97,7 +102,7 @@ def digest_lines(notices: Sequence[Notice], markup: Markup, language: str) -> tu
         ),
     )
     for notice in ranked[:MOST_IN_DIGEST]:
-        leader = notice.incident.diagnosis.leader if notice.incident.diagnosis else None
+        leader = leader_of(notice.incident)
         cause = f": {cause_of(leader, language)}" if leader else ""
         title = harmless(notice.incident.title, 100)
         found.append(markup.bullet.format(f"{SIGNS[notice.occasion]} {title}{cause}"))
@@ -138,14 +143,26 @@ def _what(notice: Notice, markup: Markup, language: str, place: ZoneInfo) -> Ite
     yield _fact(
         "chat.since", f"{when} ({say('chat.for', language, span=lasted)})", markup, language
     )
-    seen = [f.summary or f"{f.signal} {f.target}" for f in incident.findings]
-    heard = [e.message for e in incident.events if e.message]
-    symptoms = list(dict.fromkeys(phrase(each, language) for each in (*seen, *heard)))
-    if symptoms:
-        yield _fact("chat.symptoms", "", markup, language)
-        yield from (markup.bullet.format(harmless(s)) for s in symptoms[:MOST_SYMPTOMS])
-        if len(symptoms) > MOST_SYMPTOMS:
-            yield say("chat.more", language, n=len(symptoms) - MOST_SYMPTOMS)
+
+
+def _symptoms(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
+    """The worst of each signal, and what was heard; the same on many targets is one line."""
+    seen = []
+    for finding, targets in strongest(incident.findings):
+        text = phrase(finding.summary or f"{finding.signal} {finding.target}", language)
+        on = f" · {say('chat.on_targets', language, n=targets)}" if targets > 1 else ""
+        seen.append(harmless(text) + on)
+    heard = [
+        harmless(phrase(text, language))
+        for text in dict.fromkeys(e.message for e in incident.events if e.message)
+    ]
+    if not seen and not heard:
+        return
+    yield _fact("chat.symptoms", "", markup, language)
+    shown = [*seen[: MOST_SYMPTOMS - bool(heard)], *heard][:MOST_SYMPTOMS]
+    yield from (markup.bullet.format(each) for each in shown)
+    if left := len(seen) + len(heard) - len(shown):
+        yield say("chat.more", language, n=left)
 
 
 def _why(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
@@ -160,7 +177,8 @@ def _why(incident: Incident, markup: Markup, language: str) -> Iterator[str]:
     told = dict.fromkeys(phrase(t.seen or t.asked, language) for t in weighed if _was_seen(t))
     for said in list(told)[:MOST_EVIDENCE]:
         yield markup.bullet.format(harmless(said))
-    doubts = [t for t in sorted(leader.evidence_against, key=lambda t: t.weight) if _was_seen(t)]
+    against = sorted(leader.evidence_against, key=lambda t: t.weight)
+    doubts = [t for t in against if _was_seen(t) and t.weight < 0]
     for term in doubts[:1]:
         yield _fact("chat.but", harmless(phrase(_against(term), language)), markup, language)
     if diagnosis.abstained:
@@ -188,8 +206,9 @@ def _tried(intent: Intent, markup: Markup, language: str) -> str:
 
 
 def _was_seen(term: Term) -> bool:
-    """Not what is believed beforehand, nor how much of the incident it would explain."""
-    return term.family not in ("prior", "coverage")
+    """Not what is believed beforehand, nor how much of the incident it would explain; nor a bare
+    share (`0% of 5 pods`), which says nothing without a question that only rules' authors read."""
+    return term.family not in ("prior", "coverage") and not _BARE.fullmatch(term.seen)
 
 
 def _against(term: Term) -> str:
@@ -209,7 +228,9 @@ def _resolution(said: str, language: str) -> str:
     return f"{name('remediation', remedy, language)}: {state}"
 
 
-def _done(intent: Intent, markup: Markup, language: str, *, by_link: bool) -> Iterator[str]:
+def _done(
+    intent: Intent, incident: Incident, markup: Markup, language: str, *, by_link: bool
+) -> Iterator[str]:
     plan = intent.plan
     what = name("remediation", plan.remediation, language)
     target = markup.code.format(harmless(str(plan.target), 120))
@@ -218,8 +239,8 @@ def _done(intent: Intent, markup: Markup, language: str, *, by_link: bool) -> It
     yield _fact(
         "chat.would_do" if before else "chat.action", f"{what} {target} ({risk})", markup, language
     )
-    if plan.summary:
-        yield markup.quote.format(harmless(plan.summary))
+    if said := exactly(plan.summary, incident, language):
+        yield markup.quote.format(harmless(said))
     if intent.state is State.REHEARSED:
         yield say("chat.observing", language)
     elif not before:
@@ -237,10 +258,9 @@ def _done(intent: Intent, markup: Markup, language: str, *, by_link: bool) -> It
     ]
     for verdict in held[:3]:
         said = name("decision", verdict.decision.name.lower(), language)
-        reasons = harmless("; ".join(verdict.reasons))
-        yield _fact(
-            "chat.guards", f"{harmless(verdict.guard)}: {said} ({reasons})", markup, language
-        )
+        reasons = harmless("; ".join(phrase(each, language) for each in verdict.reasons))
+        guard = harmless(name("guard", verdict.guard, language))
+        yield _fact("chat.guards", f"{guard}: {said} ({reasons})", markup, language)
     if intent.state is State.PLANNED and not by_link:
         yield _fact(
             "chat.approve", markup.code.format(f"healer approve {intent.id}"), markup, language
@@ -248,6 +268,16 @@ def _done(intent: Intent, markup: Markup, language: str, *, by_link: bool) -> It
         yield _fact(
             "chat.reject", markup.code.format(f"healer reject {intent.id}"), markup, language
         )
+
+
+def exactly(summary: str, incident: Incident, language: str) -> str:
+    """What the plan does, without the cause that ends its summary: the headline has said that."""
+    leader = incident.diagnosis.leader if incident.diagnosis else None
+    said = phrase(summary, language)
+    for title in (leader.title, leader.title_zh, leader.cause) if leader else ():
+        if title and said.endswith(title):
+            return said.removesuffix(title).rstrip(" :\uff1a")
+    return said
 
 
 def _fact(key: str, value: str, markup: Markup, language: str) -> str:

@@ -18,7 +18,15 @@ from healer.notifiers._chat import Chat, Class, classify, compact, secret_parts
 from healer.notifiers._fit import fit
 from healer.notifiers._headline import SIGNS, cause_of, subject
 from healer.notifiers._markup import TEXT, WECOM, WECOM_V2, Markup, plain
-from healer.notifiers._message import digest_headline, digest_lines, digest_rest, doors, link, waits
+from healer.notifiers._message import (
+    digest_headline,
+    digest_lines,
+    digest_rest,
+    doors,
+    exactly,
+    link,
+    waits,
+)
 from healer.ports import PostRequest
 from healer.wording import name, say
 
@@ -104,7 +112,7 @@ class WeCom(Chat):
         leader = incident.diagnosis.leader if incident.diagnosis else None
         plan = notice.intents[-1].plan
         facts = [
-            ("chat.target", str(plan.target)),
+            ("chat.target", plan.target.name),
             ("chat.would_do", name("remediation", plan.remediation, self.language)),
             ("chat.risk", name("risk", plan.risk.name.lower(), self.language)),
         ]
@@ -125,7 +133,9 @@ class WeCom(Chat):
                         "title": plain(f"{SIGNS[notice.occasion]} {called}", most["title"]),
                         "desc": plain(subject(notice, self.language), most["desc"]),
                     },
-                    "sub_title_text": plain(plan.summary, most["sub"]),
+                    "sub_title_text": plain(
+                        exactly(plan.summary, incident, self.language), most["sub"]
+                    ),
                     "horizontal_content_list": [
                         {"keyname": say(key, self.language), "value": plain(text, most["value"])}
                         for key, text in facts

@@ -262,7 +262,7 @@ def episode_of(event: GenericEvent, now: datetime) -> Episode:
         starts_at=event.starts_at,
         labels=labels,
         annotations={"summary": event.message or event.title},
-        ends_at=event.ends_at,
+        ends_at=event.ends_at and _not_before(event.ends_at, event.starts_at, now),
         generator_url=event.url,
         first_seen=now,
         last_seen=now,
@@ -274,7 +274,13 @@ def _end(alert: Alert, now: datetime) -> datetime | None:
         return None
     if alert.endsAt is None or alert.endsAt < OLDEST:
         return now
-    return alert.endsAt if alert.endsAt - now < AHEAD else now
+    ended = alert.endsAt if alert.endsAt - now < AHEAD else now
+    return _not_before(ended, alert.startsAt, now)
+
+
+def _not_before(ended: datetime, began: datetime, now: datetime) -> datetime:
+    """Nothing ends before it began; a beginning that is still to come is a wrong clock."""
+    return max(ended, min(began, now))
 
 
 def key_of(given: str, labels: Mapping[str, str]) -> str:

@@ -6,18 +6,22 @@ Every other verb is 405; the two writes live in other modules.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from healer.errors import BadInput
 from healer.model.incident import Phase, Severity
 from healer.server.alerts import Time
+from healer.server.deps import ServerDeps
 from healer.server.given import Deps, MayRead
 from healer.server.problems import Fault, Refusal, responses
 from healer.server.reading import incident_of, record_of
+from healer.server.timeline import Moment as Told
+from healer.server.timeline import worded
 from healer.server.views import (
     ActionView,
     Evidence,
@@ -33,6 +37,7 @@ from healer.server.views import (
     series_view,
     summary,
 )
+from healer.spoken import speaker
 from healer.wording import LANGUAGES
 
 router = APIRouter(prefix="/api/v1", tags=["report"], dependencies=[MayRead])
@@ -56,6 +61,9 @@ _LINKS = {
 
 IncidentId = Annotated[str, Path(max_length=64, description="As in the list.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
+Names = Annotated[list[Annotated[str, Field(max_length=253)]], Query(max_length=50)]
+"""A filter that may be repeated; Kubernetes knows no longer name."""
+After = Annotated[int, Query(ge=0, le=2**31, description="`next_after` of the slice before.")]
 
 
 class Asked(BaseModel):
@@ -88,6 +96,10 @@ class TimelineItem(BaseModel):
 
 class Timeline(BaseModel):
     items: list[TimelineItem]
+    count: int
+    """In all, whatever this slice holds."""
+    next_after: int | None
+    """`after` of the next slice; None at the end."""
 
 
 class Actions(BaseModel):
@@ -109,11 +121,11 @@ def incidents(
     response: Response,
     deps: Deps,
     *,
-    phase: Annotated[list[Phase], Query()] = [],  # noqa: B006  FastAPI copies it
-    severity: Annotated[list[Severity], Query()] = [],  # noqa: B006
-    cause: Annotated[list[str], Query()] = [],  # noqa: B006
-    namespace: Annotated[list[str], Query()] = [],  # noqa: B006
-    node: Annotated[list[str], Query()] = [],  # noqa: B006
+    phase: Annotated[list[Phase], Query(max_length=50)] = [],  # noqa: B006  FastAPI copies it
+    severity: Annotated[list[Severity], Query(max_length=50)] = [],  # noqa: B006
+    cause: Names = [],  # noqa: B006
+    namespace: Names = [],  # noqa: B006
+    node: Names = [],  # noqa: B006
     since: Time | None = None,
     until: Time | None = None,
     q: Annotated[str, Query(max_length=200)] = "",
@@ -174,16 +186,41 @@ def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
 
 @router.get("/incidents/{incident_id}/timeline", responses=_ONE, operation_id="get_timeline")
 def incident_timeline(
-    incident_id: IncidentId, deps: Deps, response: Response, lang: Language = Language.EN
+    incident_id: IncidentId,
+    request: Request,
+    deps: Deps,
+    response: Response,
+    lang: Language = Language.EN,
+    after: After = 0,
+    limit: Limit = 200,
 ) -> Timeline:
+    """Oldest first, a slice at a time: a storm has thousands of moments."""
     response.headers["Cache-Control"] = "no-store"
     moments = record_of(deps.store, incident_id).timeline(lang.value)
+    found = timeline_view(moments, deps, lang, after, limit)
+    _link_on(request, response, found.next_after)
+    return found
+
+
+def timeline_view(
+    moments: Sequence[Told], deps: ServerDeps, lang: Language, after: int, limit: int
+) -> Timeline:
+    told = worded(moments[after : after + limit], speaker(lang.value, deps.lexicon))
+    end = after + len(told)
     return Timeline(
         items=[
             TimelineItem(at=m.at, kind=m.kind, text=m.text, target=m.target, actor=m.actor)
-            for m in moments
-        ]
+            for m in told
+        ],
+        count=len(moments),
+        next_after=end if told and end < len(moments) else None,
     )
+
+
+def _link_on(request: Request, response: Response, after: int | None) -> None:
+    if after is not None:
+        following = request.url.include_query_params(after=after)
+        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
 
 
 @router.get(
@@ -192,8 +229,14 @@ def incident_timeline(
     response_model=Evidence,
     operation_id="get_evidence",
 )
-def evidence(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
-    return _tagged(request, evidence_view(incident_of(deps.store, incident_id)))
+def evidence(
+    incident_id: IncidentId, request: Request, deps: Deps, after: After = 0, limit: Limit = 200
+) -> Response:
+    """What was seen, a slice at a time, and what of it speaks for and against the leading cause."""
+    view = evidence_view(incident_of(deps.store, incident_id), after, limit)
+    answer = _tagged(request, view)
+    _link_on(request, answer, view.next_after)
+    return answer
 
 
 @router.get(

@@ -28,6 +28,7 @@ from healer.server import (
     ops,
     pages,
     reports,
+    verdicts,
 )
 from healer.server.alerts import GenericEvent, GrafanaWebhook, Webhook
 from healer.server.auth import Gate
@@ -40,7 +41,7 @@ from healer.server.reading import RecentStats
 from healer.server.security import COMMON, POLICY
 
 _DOCUMENT = "/api/v1/openapi.json"
-_BODIES = (Webhook, GrafanaWebhook, GenericEvent, approvals.Answer)
+_BODIES = (Webhook, GrafanaWebhook, GenericEvent, approvals.Answer, verdicts.DiagnosisVerdict)
 _log = structlog.get_logger("healer.server")
 
 
@@ -68,9 +69,10 @@ def create_app(deps: ServerDeps) -> FastAPI:
     app.state.receivers, app.state.pending, app.state.streams = set(), 0, 0
     app.state.stream_poll_s, app.state.stream_lasts_s = events.POLL_S, events.LASTS_S
     app.state.recent = RecentStats(timedelta(days=pages.STATS_DAYS))
-    parts = (intake, approvals, api, reports, ledger, events, ops, pages, knowledge, answers)
-    for part in parts:
+    parts = (intake, approvals, verdicts, api, reports, ledger, events, ops, pages, knowledge)
+    for part in (*parts, answers):
         app.include_router(part.router)
+    app.include_router(verdicts.form)
     app.openapi = lambda: describe(app, _BODIES)  # type: ignore[method-assign]
 
     @app.get(_DOCUMENT, include_in_schema=False)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from healer.lexicon import NO_WORDS, Lexicon
 from healer.model.rule import RuleBook
 from healer.model.signal import Signal
 from healer.model.snapshot import Snapshot
@@ -95,6 +96,8 @@ class ServerDeps:
     """The catalogue in force."""
     rules: RuleBook = field(default_factory=RuleBook)
     """The knowledge in force."""
+    lexicon: Lexicon = NO_WORDS
+    """What people call the signals and causes of both."""
     snapshot: Callable[[], Snapshot | None] = _no_snapshot
     """What the newest tick saw; None before the first."""
     review: Callable[[bytes, str], str] | None = None

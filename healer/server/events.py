@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from healer.errors import Temporary
 from healer.ports import Store
@@ -26,6 +27,8 @@ LASTS_S = 900.0
 """Then a client connects again, and its token is looked at again."""
 MOST_CLIENTS = 32
 MOST_AT_ONCE = 200
+_LAST = 2**53
+"""As `after` has it; no log comes near."""
 _FORM = "text/event-stream"
 
 router = APIRouter(prefix="/api/v1", tags=["report"], dependencies=[MayRead])
@@ -51,7 +54,7 @@ async def events(
     number; without either a stream begins now, and a plain answer at the beginning.
     """
     follows = _FORM in request.headers.get("accept", "")
-    start = int(last_event_id) if last_event_id.isdecimal() else after
+    start = min(int(last_event_id), _LAST) if last_event_id.isdecimal() else after
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if not follows:
         text, _ = await run_in_threadpool(_slice, deps.store, start or 0)
@@ -62,27 +65,48 @@ async def events(
     if start is None:
         start = await run_in_threadpool(newest, deps.store)
     stream = _follow(state, deps.store, start)
-    return StreamingResponse(stream, media_type=_FORM, headers=headers)
+    lasts_s = state.stream_lasts_s + HEARTBEAT_S
+    return _Bounded(lasts_s, stream, media_type=_FORM, headers=headers)
 
 
-async def _follow(state: Any, store: Store, after: int) -> AsyncIterator[str]:
+class _Bounded(StreamingResponse):
+    """Ends when its time is over, even where the client has stopped reading: sending to it would
+    otherwise wait for ever, and keep its place."""
+
+    def __init__(self, lasts_s: float, stream: AsyncGenerator[str, None], **more: Any) -> None:
+        super().__init__(stream, **more)
+        self._lasts_s, self._stream = lasts_s, stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._lasts_s):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            return
+        finally:
+            await self._stream.aclose()
+
+
+async def _follow(state: Any, store: Store, after: int) -> AsyncGenerator[str, None]:
     """Until the client goes (which cancels this), or its time is over."""
     state.streams += 1
     try:
         began = beat = time.monotonic()
         yield "retry: 2000\n\n"
-        while time.monotonic() - began < state.stream_lasts_s:
+        while True:
             try:
                 text, after = await run_in_threadpool(_slice, store, after)
             except Temporary:
                 text = ""
             if text:
                 yield text
-                continue
-            if time.monotonic() - beat >= HEARTBEAT_S:
+            elif time.monotonic() - beat >= HEARTBEAT_S:
                 beat = time.monotonic()
                 yield ": still here\n\n"
-            await asyncio.sleep(state.stream_poll_s)
+            if time.monotonic() - began >= state.stream_lasts_s:
+                return  # never without a look: what there was is told, however slow the machine
+            if not text:
+                await asyncio.sleep(state.stream_poll_s)
     finally:
         state.streams -= 1
 

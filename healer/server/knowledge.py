@@ -51,7 +51,14 @@ def rules(request: Request, deps: Deps) -> Response:
     themes: dict[str, list[Rule]] = {}
     for rule in deps.rules.rules:
         themes.setdefault(rule.file.rpartition("/")[2].partition(".")[0] or "–", []).append(rule)
-    return page(request, deps, "rules.html", themes=themes, problems=deps.rules.problems)
+    return page(
+        request,
+        deps,
+        "rules.html",
+        themes=themes,
+        problems=deps.rules.problems,
+        standings=deps.store.standings(),
+    )
 
 
 def watched(catalogue: tuple[Signal, ...], snapshot: Snapshot | None) -> Iterator[Watched]:

@@ -14,8 +14,10 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from healer.lexicon import NO_WORDS, Lexicon
 from healer.server.charts import Chart
 from healer.server.svg import human, render_svg
+from healer.spoken import speaker
 from healer.wording import name, say, span
 
 
@@ -59,8 +61,16 @@ def markdown(value: object) -> Markup:
     return Markup(escape(line, quote=False))  # noqa: S704
 
 
-def render(template: str, language: str, zone: str, now: datetime, **values: Any) -> str:
-    """A page. `t`, `n`, `at`, `clock`, `span` and `chart` speak the reader's language."""
+def render(
+    template: str,
+    language: str,
+    zone: str,
+    now: datetime,
+    lexicon: Lexicon = NO_WORDS,
+    **values: Any,
+) -> str:
+    """A page. `t`, `n`, `said`, `at`, `clock`, `span` and `chart` speak the reader's language:
+    `said` puts a sentence of the engine into it."""
     place = ZoneInfo(zone)
 
     def at(moment: datetime | None) -> str:
@@ -88,6 +98,7 @@ def render(template: str, language: str, zone: str, now: datetime, **values: Any
     def length(found: timedelta) -> str:
         return span(found, language)
 
+    speak = speaker(language, lexicon, zone, now)
     given = {
         "t": words,
         "n": called,
@@ -96,6 +107,8 @@ def render(template: str, language: str, zone: str, now: datetime, **values: Any
         "ago": ago,
         "iso": iso,
         "span": length,
+        "said": speak,
+        "all_said": lambda sentences: "; ".join(speak(each) for each in sentences),
         "chart": chart,
         "lang": language,
         "zone": zone,

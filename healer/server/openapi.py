@@ -32,7 +32,8 @@ def describe(app: FastAPI, models: tuple[type[BaseModel], ...]) -> dict[str, Any
                 title="Healer",
                 version=__version__,
                 description="Incidents, evidence, actions and their record. Read-only but for the "
-                "intake of alerts and the answer to a plan, each with a token scope of its own.",
+                "intake of alerts, the answer to a plan and the verdict on a diagnosis, which take "
+                "tokens of other scopes.",
                 routes=app.routes,
             )
         wanted = [(model, "validation") for model in (*models, ProblemDocument)]

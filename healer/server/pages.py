@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -13,6 +15,8 @@ from healer.attention import attention
 from healer.errors import BadInput
 from healer.model.incident import Phase
 from healer.model.intent import State
+from healer.opinions import judged
+from healer.redaction import redact
 from healer.server.approvals import Answer, decide, intent_of
 from healer.server.auth import COOKIE, SESSION
 from healer.server.charts import Chart
@@ -20,12 +24,14 @@ from healer.server.deps import ServerDeps, is_stale
 from healer.server.given import Deps, TheGate, read_body
 from healer.server.look import render, stylesheet
 from healer.server.problems import Refusal
-from healer.server.reading import RecentStats, record_of, waiting
-from healer.server.timeline import MOST_SEEN, readable
+from healer.server.reading import MOST_SHOWN, RecentStats, bounded, record_of, waiting
+from healer.server.timeline import readable, worded
+from healer.spoken import speaker
 from healer.wording import LANGUAGES
 
 LANGUAGE_COOKIE = "healer_language"
 STATS_DAYS = 7
+_WEIGHT = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 router = APIRouter(include_in_schema=False)
 
@@ -43,11 +49,18 @@ def language_of(request: Request) -> str:
     for wish in (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)):
         if wish in LANGUAGES:
             return wish
-    for each in request.headers.get("accept-language", "").split(","):
-        wish = each.split(";")[0].strip().lower()[:2]
-        if wish in LANGUAGES:
-            return wish
-    return LANGUAGES[0]
+    wishes = [_wish(each) for each in request.headers.get("accept-language", "").split(",")[:20]]
+    known = [(weight, wish) for weight, wish in wishes if wish in LANGUAGES and weight > 0]
+    # `max` takes the first of equals, as browsers mean it.
+    return max(known, key=lambda pair: pair[0])[1] if known else LANGUAGES[0]
+
+
+def _wish(text: str) -> tuple[float, str]:
+    """(weight, language) of one part of Accept-Language; nothing is wished for by nonsense."""
+    tag, _, rest = text.partition(";")
+    found = _WEIGHT.fullmatch(rest.replace(" ", "")) if rest else None
+    weight = 1.0 if not rest else float(found[1]) if found else 0.0
+    return weight, tag.strip().lower().partition("-")[0]
 
 
 @router.get("/", dependencies=[Sees])
@@ -100,13 +113,29 @@ def incidents(
 
 @router.get("/incidents/{incident_id}", dependencies=[Sees])
 def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
+    return incident_page(incident_id, request, deps)
+
+
+def incident_page(
+    incident_id: str, request: Request, deps: ServerDeps, wrong: str = "", status: int = 200
+) -> Response:
+    """wrong: key of what to say of an answer that did not count."""
     record = record_of(deps.store, incident_id)
-    found, diagnosis = record.incident, record.incident.diagnosis
+    found, diagnosis = bounded(record.incident), record.incident.diagnosis
+    whole, language = record.incident, language_of(request)
     charts: tuple[Chart, ...] = deps.series(found.id)
+    moments = readable(record.timeline(language), language)
     return page(
         request,
         deps,
         "incident.html",
+        status=status,
+        wrong=wrong,
+        judged=judged(whole),
+        opinions=[
+            replace(each, note=redact(each.note))
+            for each in deps.store.opinions(incident_id=found.id)
+        ],
         attention=attention(deps.store, found.id),
         incident=found,
         diagnosis=diagnosis,
@@ -114,13 +143,15 @@ def incident(incident_id: IncidentId, request: Request, deps: Deps) -> Response:
         rivals=diagnosis.hypotheses[1:] if diagnosis else (),
         intents=record.intents,
         waiting=[i for i in waiting(deps.store, deps.clock.now()) if i in record.intents],
-        moments=readable(record.timeline(language_of(request)), language_of(request)),
+        moments=worded(
+            moments, speaker(language, deps.lexicon, deps.notify.timezone, whole.started_at)
+        ),
         deliveries=record.deliveries,
         charts=charts,
         prints=deps.pdf is not None,
-        most_seen=MOST_SEEN,
-        unseen=sum(max(0, len(x) - MOST_SEEN) for x in (found.findings, found.events)),
-        refresh=found.is_open,
+        symptoms=len(whole.findings) + len(whole.events),
+        unseen=sum(max(0, len(x) - MOST_SHOWN) for x in (whole.findings, whole.events)),
+        refresh=found.is_open and not wrong,
     )
 
 
@@ -247,6 +278,7 @@ def page(
         language,
         deps.notify.timezone,
         now,
+        deps.lexicon,
         health=health,
         stale=is_stale(health, now),
         version=__version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,9 +22,16 @@ STATS_FRESH = timedelta(minutes=1)
 """How old the figures of the overview may be: it is loaded again every few seconds."""
 
 
+MOST_SHOWN = 200
+"""Findings, and events, of one incident in one answer: a storm has thousands."""
+MOST_TARGETS = 100
+"""Targets of one incident in one answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that is known about one incident."""
+    """All that is known about one incident, as it is stored: what is shown of it is `bounded` and
+    redacted first."""
 
     incident: Incident
     intents: tuple[Intent, ...]
@@ -36,10 +43,19 @@ class Record:
 
 
 def incident_of(store: Store, incident_id: str) -> Incident:
+    """As it is stored. Raises Refusal 404."""
     found = store.incident(incident_id)
     if found is None:
         raise Refusal(404, "expected the id of a stored incident")
-    return redacted(found)
+    return found
+
+
+def bounded(incident: Incident, most: int = MOST_SHOWN) -> Incident:
+    """The first findings and events of an incident, and its targets, redacted: what one answer
+    shows. How many there are in all, the incident itself tells."""
+    return redacted(
+        replace(incident, findings=incident.findings[:most], events=incident.events[:most])
+    )
 
 
 def record_of(store: Store, incident_id: str) -> Record:
@@ -73,8 +89,8 @@ def stats_of_store(store: Store, since: datetime) -> Stats:
 class RecentStats:
     """The figures of the last `span`, worked out aside at most once a minute.
 
-    With ten thousand incidents that takes a second, which no page is made to wait for: it shows
-    the figures of the minute before, and none while there are none yet.
+    The overview is loaded every few seconds and need not count ten thousand incidents each time:
+    it shows the figures of the minute before, and none while there are none yet.
     """
 
     span: timedelta

@@ -9,13 +9,14 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 
 from healer.errors import HealerError
-from healer.server.api import IncidentId, Language, TimelineItem
+from healer.server.api import IncidentId, Language, timeline_view
 from healer.server.deps import ServerDeps
 from healer.server.given import Deps, MayRead
 from healer.server.problems import Refusal, responses
 from healer.server.reading import Record, record_of
 from healer.server.report import render_report_html, render_report_md
 from healer.server.security import report_headers
+from healer.server.timeline import readable
 from healer.server.views import incident_view, series_view
 
 router = APIRouter(prefix="/api/v1", tags=["report"], dependencies=[MayRead])
@@ -43,13 +44,17 @@ def report(
         raise Refusal(404, "no Chromium on the daemon's PATH: take report.html and print it")
     record = record_of(deps.store, incident_id)
     if form == "json":
-        return _json(record, deps, lang.value)
+        return _json(record, deps, lang)
     made = (record.incident, record.intents, record.audit, deps.series(incident_id))
-    zone = deps.notify.timezone
+    told: dict[str, Any] = {
+        "language": lang.value,
+        "zone": deps.notify.timezone,
+        "lexicon": deps.lexicon,
+    }
     if form == "md":
-        text = render_report_md(*made, language=lang.value, zone=zone)
+        text = render_report_md(*made, **told)
         return Response(text, media_type="text/markdown; charset=utf-8")
-    page = render_report_html(*made, language=lang.value, zone=zone)
+    page = render_report_html(*made, **told)
     if form == "pdf" and deps.pdf is not None:
         name = f'inline; filename="{record.incident.id}.pdf"'
         headers = report_headers() | {"Content-Disposition": name}
@@ -64,15 +69,13 @@ def _printed(page: str, pdf: Callable[[str], bytes]) -> bytes:
         raise Refusal(503, f"not printed: {error}", headers={"Retry-After": "5"}) from error
 
 
-def _json(record: Record, deps: ServerDeps, language: str) -> Response:
+def _json(record: Record, deps: ServerDeps, lang: Language) -> Response:
+    moments = record.timeline(lang.value)
+    told = timeline_view(readable(moments, lang.value), deps, lang, 0, len(moments))
     view: dict[str, Any] = {
         "incident": incident_view(record.incident, record.intents).model_dump(mode="json"),
-        "timeline": [
-            TimelineItem(
-                at=m.at, kind=m.kind, text=m.text, target=m.target, actor=m.actor
-            ).model_dump(mode="json")
-            for m in record.timeline(language)
-        ],
+        "timeline": [item.model_dump(mode="json") for item in told.items],
+        "timeline_count": len(moments),
         "series": [series_view(c).model_dump(mode="json") for c in deps.series(record.incident.id)],
     }
     return Response(

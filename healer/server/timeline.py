@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from healer.model.audit import AuditEntry
 from healer.model.incident import Incident
 from healer.model.intent import Intent
+from healer.redaction import redact
 from healer.wording import name, say
 
 MOST_SEEN = 200
@@ -66,6 +67,12 @@ def readable(moments: Sequence[Moment], language: str) -> tuple[Moment, ...]:
     more = Moment(cut[-1].at, "event", say("chat.more", language, n=len(cut)))
     kept = [m for m in moments if id(m) not in left]
     return tuple(sorted([*kept, more], key=lambda m: m.at))
+
+
+def worded(moments: Sequence[Moment], speak: Callable[[str], str]) -> tuple[Moment, ...]:
+    """What is shown of a timeline, in the reader's language and without anybody's secrets: only
+    now, for a storm's has thousands."""
+    return tuple(replace(m, text=redact(speak(m.text))) for m in moments)
 
 
 def _symptoms(incident: Incident) -> Iterator[Moment]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,8 +19,9 @@ from healer.model.finding import Finding
 from healer.model.hypothesis import Diagnosis, Hypothesis, Term
 from healer.model.incident import Incident
 from healer.model.intent import Intent, Outcome, Receipt, Step
-from healer.redaction import redact
+from healer.redaction import redact, redacted
 from healer.server.charts import Chart
+from healer.server.reading import MOST_TARGETS, bounded
 from healer.values import dump
 
 
@@ -48,6 +50,8 @@ class Summary(BaseModel):
     updated_at: Moment
     resolved_at: Moment | None
     targets: list[str]
+    """The first hundred."""
+    target_count: int
     namespaces: list[str]
     cause: str
     confidence: Number
@@ -118,8 +122,15 @@ class Hypotheses(BaseModel):
 
 
 class Evidence(BaseModel):
+    """What was seen, a slice at a time: first all symptoms, then all events, oldest entry first."""
+
     symptoms: list[SymptomView]
+    symptom_count: int
+    """In all, whatever this slice holds."""
     events: list[EventView]
+    event_count: int
+    next_after: int | None
+    """`after` of the next slice; None at the end."""
     evidence_for: list[TermView]
     """Of the leading hypothesis."""
     evidence_against: list[TermView]
@@ -188,12 +199,15 @@ class ActionView(BaseModel):
 
 
 class IncidentView(Summary):
-    """One incident whole."""
+    """One incident with all that is known of it; of a storm the first two hundred symptoms and
+    events, and the rest under `/evidence`."""
 
     quiet_since: Moment | None
     hypotheses: Hypotheses
     symptoms: list[SymptomView]
+    symptom_count: int
     events: list[EventView]
+    event_count: int
     actions: list[ActionView]
 
 
@@ -221,7 +235,8 @@ def summary(incident: Incident) -> dict[str, Any]:
         "started_at": incident.started_at,
         "updated_at": incident.updated_at,
         "resolved_at": incident.resolved_at,
-        "targets": [str(t) for t in incident.targets],
+        "targets": [str(t) for t in incident.targets[:MOST_TARGETS]],
+        "target_count": len(incident.targets),
         "namespaces": sorted({t.namespace for t in incident.targets if t.namespace}),
         "cause": leader.cause if leader else "",
         "confidence": number(leader.confidence) if leader else None,
@@ -231,12 +246,15 @@ def summary(incident: Incident) -> dict[str, Any]:
 
 
 def incident_view(incident: Incident, intents: Sequence[Intent]) -> IncidentView:
+    shown = bounded(incident)
     return IncidentView(
         **summary(incident),
         quiet_since=incident.quiet_since,
         hypotheses=hypotheses_view(incident.diagnosis),
-        symptoms=[symptom(f) for f in incident.findings],
-        events=[event(e) for e in incident.events],
+        symptoms=[symptom(f) for f in shown.findings],
+        symptom_count=len(incident.findings),
+        events=[event(e) for e in shown.events],
+        event_count=len(incident.events),
         actions=[action(i) for i in intents],
     )
 
@@ -313,11 +331,21 @@ def hypotheses_view(diagnosis: Diagnosis | None) -> Hypotheses:
     )
 
 
-def evidence_view(incident: Incident) -> Evidence:
+def evidence_view(incident: Incident, after: int, limit: int) -> Evidence:
+    """after: how many symptoms and events, in that order, the reader has already."""
     leader = incident.diagnosis.leader if incident.diagnosis else None
+    seen, heard = len(incident.findings), len(incident.events)
+    findings = incident.findings[after : after + limit]
+    first = max(0, after - seen)
+    events = incident.events[first : first + limit - len(findings)] if after + limit > seen else ()
+    shown = redacted(replace(incident, findings=findings, events=events))
+    end = after + len(findings) + len(events)
     return Evidence(
-        symptoms=[symptom(f) for f in incident.findings],
-        events=[event(e) for e in incident.events],
+        symptoms=[symptom(f) for f in shown.findings],
+        symptom_count=seen,
+        events=[event(e) for e in shown.events],
+        event_count=heard,
+        next_after=end if after < end < seen + heard else None,
         evidence_for=[term(t) for t in leader.evidence_for] if leader else [],
         evidence_against=[term(t) for t in leader.evidence_against] if leader else [],
         missing=[term(t) for t in leader.missing] if leader else [],

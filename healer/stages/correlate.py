@@ -24,13 +24,14 @@ from healer.settings import LoopSettings
 from healer.stages.evidence.bonds import (
     LASTING,
     Member,
-    bonded,
     bundles,
+    crowded,
     of_event,
     of_finding,
     own_parts,
     parts_of,
     planned,
+    together,
     with_storms,
 )
 from healer.stages.evidence.symptoms import lasts
@@ -183,9 +184,11 @@ def _belongs(
     member: Member, standing: list[Member], snapshot: Snapshot, settings: LoopSettings
 ) -> bool:
     """Newcomers of an incident that still goes on may come later than the window."""
+    alike = [other for other in standing if other.name == member.name]
+    crowds = crowded([*alike, member], snapshot) if member.grave and len(alike) > 1 else frozenset()
     return any(
         other.grave
-        and ((member.storm and member.storm == other.storm) or bonded(member, other, snapshot))
+        and together(member, other, snapshot, crowds)
         and member.since >= other.since - settings.correlate_within
         for other in standing
     )

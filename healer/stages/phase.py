@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from healer.model.hypothesis import Diagnosis
+from healer.model.hypothesis import Diagnosis, Hypothesis, Side
 from healer.model.incident import Incident, Phase
 from healer.model.intent import ACTIVE_STATES, Effect, Intent, State
 
@@ -47,10 +47,28 @@ def is_actionable(diagnosis: Diagnosis) -> bool:
 
 
 def is_lost(old: Diagnosis | None, new: Diagnosis) -> bool:
-    """Whether a known cause led, and nothing known fits any more."""
-    leaders = [diagnosis.leader if diagnosis else None for diagnosis in (old, new)]
-    known = [leader is not None and leader.cause != "unknown" for leader in leaders]
-    return known == [True, False]
+    """Whether a known cause led, and nothing known fits any more, or it can only be seen less
+    well: what it was compared with has gone out of view, and nothing speaks differently."""
+    leader = old.leader if old else None
+    if leader is None or leader.cause == "unknown":
+        return False
+    if new.leader is None or new.leader.cause == "unknown":
+        return True
+    return not is_actionable(new) and any(
+        (each.cause, each.target) == (leader.cause, leader.target) and _has_faded(leader, each)
+        for each in new.hypotheses
+    )
+
+
+def _has_faded(before: Hypothesis, now: Hypothesis) -> bool:
+    """Whether answers to its questions are missing that were there, and none is another."""
+    known = {t.asked: t.side for t in before.terms}
+    sides = [(known.get(t.asked, Side.MISSING), t.side) for t in now.terms]
+    missed = any(was is not Side.MISSING and is_ is Side.MISSING for was, is_ in sides)
+    return missed and not any(
+        is_ is not Side.MISSING and is_ is not was and (was, is_) != (Side.MISSING, Side.FOR)
+        for was, is_ in sides
+    )
 
 
 def with_diagnosis(incident: Incident, diagnosis: Diagnosis, now: datetime) -> Incident:

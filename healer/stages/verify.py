@@ -148,11 +148,13 @@ def _symptoms(
     right: list[str] = []
     unseen: list[str] = []
     success = intent.plan.success
-    moved = _moved(intent, snapshot.topology)
+    moved, concerned = _moved(intent, snapshot.topology), _concerned(intent, snapshot.topology)
+    # An incident may hold a second fault elsewhere, which this repair was not for.
     findings = [
         f
         for f in (incident.findings if incident else ())
-        if f.target.kind is not Kind.POD or moved is None or f.target in moved
+        if (f.target.kind is not Kind.POD or moved is None or f.target in moved)
+        and (not concerned or concerned & _around(f.target, snapshot.topology))
     ]
     for signal in success.signals:
         lasting = [

@@ -14,6 +14,7 @@ import pytest
 
 from healer import __version__
 from healer.adapters.store import open_store
+from healer.cli.common import operator
 from healer.healing import SWITCH
 from healer.model.audit import AuditEntry
 from healer.model.intent import State
@@ -40,7 +41,7 @@ def healer(*words: str, database: Path | None = None) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env=environment,
     )
 
@@ -164,6 +165,19 @@ def test_the_switch_is_pulled_and_released_and_both_are_recorded(database: Path)
     kinds = [entry.kind for _, entry in store.audit()]
     store.close()
     assert kinds[-2:] == ["switch.pulled", "switch.released"]
+
+
+@pytest.mark.parametrize("name", ["", "ann"])
+def test_who_gives_a_command_is_said_though_the_user_has_no_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As in the shipped image, whose user is a number only."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    if name:
+        monkeypatch.setenv("LOGNAME", name)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_123)
+    assert operator() == f"cli:{name or 'uid-4000000123'}"
 
 
 def test_a_yes_can_be_taken_back_while_nothing_has_been_done(database: Path) -> None:

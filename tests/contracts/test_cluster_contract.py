@@ -273,7 +273,7 @@ def _installed(kubeconfig: Path, namespace: str) -> tuple[ApiClient, ApiClient]:
     def kubectl(*arguments: str, given: str = "") -> str:
         done = subprocess.run(
             [servers.binary("kubectl"), "--kubeconfig", kubeconfig, *arguments],
-            input=given, capture_output=True, text=True, timeout=60, check=False,
+            input=given, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -31,7 +31,7 @@ def stub_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("-Wl,-soname,libnvidia-ml.so.1", "-o", str(made), str(SOURCE), "-lpthread"),
         ],
         check=True,
-        timeout=60,
+        timeout=300,
     )
     return made
 

@@ -18,7 +18,8 @@ import requests
 from gpu_exporter import process, scrape, serving, until
 from gpu_node import GpuNode
 
-from exporters.endpoint import MOST_CONNECTIONS, Endpoint
+from exporters import endpoint as module
+from exporters.endpoint import MOST_CONNECTIONS, SLOW_CLIENT_S, Endpoint
 
 BIG = "# a page of a node with many GPUs\n" * 200_000
 
@@ -32,25 +33,25 @@ def endpoint(page: Callable[[], str], host: str = "127.0.0.1") -> Iterator[Endpo
         yield made
     finally:
         made.shutdown()
-        worker.join(10)
+        worker.join(60)
         made.server_close()
 
 
 def get(made: Endpoint, path: str = "/metrics", **headers: str) -> requests.Response:
     """On a connection of its own."""
-    return requests.get(f"{made.url}{path}", headers={"Connection": "close", **headers}, timeout=5)
+    return requests.get(f"{made.url}{path}", headers={"Connection": "close", **headers}, timeout=60)
 
 
 def connect(made: Endpoint) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", made.server_address[1]), timeout=5)
+    return socket.create_connection(("127.0.0.1", made.server_address[1]), timeout=60)
 
 
 def test_head_has_the_headers_of_get_and_no_body() -> None:
     with endpoint(lambda: "page\n" * 10) as made, requests.Session() as session:
-        answer = session.head(f"{made.url}/metrics", timeout=5)
+        answer = session.head(f"{made.url}/metrics", timeout=60)
         assert (answer.status_code, answer.headers["Content-Length"]) == (200, "50")
         assert answer.content == b""
-        assert session.get(f"{made.url}/metrics", timeout=5).text == "page\n" * 10
+        assert session.get(f"{made.url}/metrics", timeout=60).text == "page\n" * 10
 
 
 @pytest.mark.parametrize(
@@ -92,19 +93,19 @@ def test_scrapers_that_do_not_read_cost_the_others_nothing() -> None:
             idle.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         began = time.monotonic()
         assert len(get(made).content) == len(BIG)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < SLOW_CLIENT_S / 2
 
 
 def test_connections_beyond_the_limit_are_closed_and_room_comes_back() -> None:
     with endpoint(lambda: "m 1\n") as made:
         threads = threading.active_count()
         with requests.Session() as early, ExitStack() as stack:
-            assert early.get(f"{made.url}/metrics", timeout=5).text == "m 1\n"
+            assert early.get(f"{made.url}/metrics", timeout=60).text == "m 1\n"
             crowd = [stack.enter_context(connect(made)) for _ in range(MOST_CONNECTIONS + 20)]
             # The last ones are told at once that there is no room.
             assert crowd[-1].recv(1) == b""
             assert threading.active_count() - threads <= MOST_CONNECTIONS
-            assert early.get(f"{made.url}/metrics", timeout=5).text == "m 1\n"
+            assert early.get(f"{made.url}/metrics", timeout=60).text == "m 1\n"
         until(lambda: threading.active_count() <= threads + 1)
         assert get(made).text == "m 1\n"
 
@@ -117,15 +118,16 @@ def test_an_address_of_version_6_can_be_listened_on() -> None:
         pytest.skip(f"no IPv6 here: {error}")
     with endpoint(lambda: "m 1\n", host="::1") as made:
         assert made.url.startswith("http://[::1]:")
-        assert requests.get(f"{made.url}/metrics", timeout=5).text == "m 1\n"
+        assert requests.get(f"{made.url}/metrics", timeout=60).text == "m 1\n"
 
 
-def test_a_scrape_under_way_is_answered_before_the_end() -> None:
+def test_a_scrape_under_way_is_answered_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LAST_ANSWERS_S", 60.0)
     asked, go = threading.Event(), threading.Event()
 
     def page() -> str:
         asked.set()
-        go.wait(5)
+        go.wait(60)
         return "whole 1\n"
 
     answers: list[str] = []
@@ -134,24 +136,24 @@ def test_a_scrape_under_way_is_answered_before_the_end() -> None:
     scraper = threading.Thread(target=lambda: answers.append(get(made).text))
     worker.start()
     scraper.start()
-    assert asked.wait(5)
+    assert asked.wait(60)
     made.shutdown()
     threading.Timer(0.1, go.set).start()
     made.server_close()
     assert go.is_set()
-    scraper.join(5)
-    worker.join(5)
+    scraper.join(60)
+    worker.join(60)
     assert answers == ["whole 1\n"]
 
 
 def test_the_end_does_not_wait_for_ever_for_a_scraper_that_does_not_read() -> None:
     with endpoint(lambda: BIG) as made, connect(made) as idle:
         idle.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-        time.sleep(0.05)
+        until(lambda: made._answering == 1)
         began = time.monotonic()
         made.shutdown()
         made.server_close()
-        assert time.monotonic() - began < 4.0
+        assert time.monotonic() - began < SLOW_CLIENT_S / 2
 
 
 def test_the_kubelets_signal_ends_the_process_soon_and_well_though_the_driver_is_blocked(
@@ -159,9 +161,9 @@ def test_the_kubelets_signal_ends_the_process_soon_and_well_though_the_driver_is
 ) -> None:
     node.with_gpus(1).say("block nvmlDeviceGetPowerUsage")
     with process(tmp_path, node.environment, "--deadline", "0.2") as (url, exporter):
-        until(lambda: "healer_gpu_driver_blocked{" in requests.get(url, timeout=5).text)
+        until(lambda: "healer_gpu_driver_blocked{" in requests.get(url, timeout=60).text)
         exporter.send_signal(signal.SIGTERM)
-        assert exporter.wait(8) == 0
+        assert exporter.wait(25) == 0  # of the 30 s that the kubelet gives
 
 
 def test_a_second_exporter_on_the_port_says_so_and_the_first_goes_on(
@@ -174,7 +176,7 @@ def test_a_second_exporter_on_the_port_says_so_and_the_first_goes_on(
             [sys.executable, "-m", "exporters", json.dumps({"port": port})],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert second.returncode == 2

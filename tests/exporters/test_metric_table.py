@@ -65,7 +65,7 @@ def test_the_command_with_a_wrong_table_says_so_in_one_line_and_ends(tmp_path: P
         [sys.executable, "-m", "exporters", json.dumps({"port": 0, "table": str(file)})],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2

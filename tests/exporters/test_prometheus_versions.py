@@ -43,7 +43,7 @@ def arguments_as_shipped() -> list[str]:
         [*command, "--show-only", "templates/exporter.yaml"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     container = yaml.safe_load(rendered.stdout)["spec"]["template"]["spec"]["containers"][0]
@@ -55,13 +55,13 @@ def arguments_as_shipped() -> list[str]:
 def until_known(url: str) -> None:
     """Until every series that a quiet node has is on the page."""
     wanted = ("healer_gpu_present", "healer_gpu_xid_source_up")
-    until(lambda: all(name in requests.get(url, timeout=5).text for name in wanted))
+    until(lambda: all(name in requests.get(url, timeout=60).text for name in wanted))
 
 
 def held(prometheus: Server, job: str) -> tuple[dict[tuple[str, ...], str], dict[str, Any]]:
     """Values by series, and (type, help) by metric, as this Prometheus has them for the job."""
     answer = requests.get(
-        f"{prometheus}/api/v1/query", params={"query": f'{{job="{job}"}}'}, timeout=10
+        f"{prometheus}/api/v1/query", params={"query": f'{{job="{job}"}}'}, timeout=60
     ).json()
     series = {
         tuple(f"{k}={v}" for k, v in sorted(row["metric"].items())): row["value"][1]
@@ -71,7 +71,7 @@ def held(prometheus: Server, job: str) -> tuple[dict[tuple[str, ...], str], dict
     told = requests.get(
         f"{prometheus}/api/v1/targets/metadata",
         params={"match_target": f'{{job="{job}"}}'},
-        timeout=10,
+        timeout=60,
     ).json()
     return series, {row["metric"]: (row["type"], row["help"]) for row in told["data"]}
 
@@ -108,7 +108,7 @@ def test_prometheus_2_and_3_hold_the_same_series_types_and_values(
             jobs[job] = f"{exporter.url}/metrics"
         for url in jobs.values():
             until_known(url)
-        pages = {job: read(requests.get(url, timeout=5).text) for job, url in jobs.items()}
+        pages = {job: read(requests.get(url, timeout=60).text) for job, url in jobs.items()}
         config = {
             "scrape_configs": [
                 {
@@ -144,7 +144,7 @@ def test_the_page_is_the_same_whatever_the_scraper_prefers(node: GpuNode, tmp_pa
     with serving(tmp_path, table=table) as exporter:
         for accept in ACCEPT.values():
             url = f"{exporter.url}/metrics"
-            answer = requests.get(url, headers={"Accept": accept}, timeout=5)
+            answer = requests.get(url, headers={"Accept": accept}, timeout=60)
             assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
             assert "# TYPE node:gpu_temperature gauge\nnode:gpu_temperature{" in answer.text
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cramjam
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from servers import Server, need, run_prometheus
 
 from exporters import protobuf
+from exporters import push as pushing
 from exporters.exposition import Family
 from exporters.options import ExporterOptions, PushOptions
 from exporters.push import Push
@@ -30,7 +32,7 @@ from healer.errors import BadInput
 NOTHING: dict[str, Any] = {"scrape_configs": []}
 
 
-def until(true: Callable[[], object], within_s: float = 20.0) -> None:
+def until(true: Callable[[], object], within_s: float = 120.0) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it never became true"
@@ -139,14 +141,22 @@ def test_a_receiver_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     assert counts["healer_gpu_push_refused_total"] == 1
 
 
-def test_a_server_error_waits_longer_each_time(tmp_path: Path) -> None:
+def test_a_server_error_waits_longer_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(pushing, "time", SimpleNamespace(monotonic=lambda: now[0]))
     receiver = Receiver(503)
+    sent_at = []
     with receiver.serving() as url:
         sender = push(url, tmp_path, page(1))
         sender.keep(1000)
-        for _ in range(5):
+        for _ in range(20):
             sender.send()
-    assert len(receiver.seen) == 1
+            if len(receiver.seen) > len(sent_at):
+                sent_at.append(now[0] - 1000)
+            now[0] += 0.5
+    assert sent_at == [0, 1, 3, 7]
 
 
 def test_the_token_is_sent_and_read_anew(tmp_path: Path) -> None:
@@ -199,7 +209,7 @@ def test_numbers_are_written_as_they_are_read(number: int) -> None:
 
 
 def query(prometheus: Server, text: str) -> list[dict[str, Any]]:
-    answer = requests.get(f"{prometheus}/api/v1/query", params={"query": text}, timeout=5)
+    answer = requests.get(f"{prometheus}/api/v1/query", params={"query": text}, timeout=60)
     return list(answer.json()["data"]["result"])
 
 
@@ -223,7 +233,8 @@ def test_a_genuine_prometheus_gets_the_whole_page_and_forgets_what_is_gone(
             ),
         )
         exporter = Exporter(options, load_table())
-        threading.Thread(target=exporter.serve_forever, daemon=True).start()
+        worker = threading.Thread(target=exporter.serve_forever, daemon=True)
+        worker.start()
         try:
             until(lambda: query(prometheus, "DCGM_FI_DEV_GPU_TEMP"))
             (found,) = query(prometheus, "DCGM_FI_DEV_GPU_TEMP")
@@ -237,3 +248,5 @@ def test_a_genuine_prometheus_gets_the_whole_page_and_forgets_what_is_gone(
             assert query(prometheus, "healer_gpu_push_refused_total")[0]["value"][1] == "0"
         finally:
             exporter.http.shutdown()
+            worker.join(60)
+            exporter.watch.stop(wait_s=60)

@@ -36,7 +36,7 @@ def smi() -> ET.Element:
     if program is None:
         pytest.skip("no nvidia-smi: this machine has no NVIDIA driver")
     done = subprocess.run(
-        [program, "-q", "-x"], capture_output=True, text=True, timeout=60, check=False
+        [program, "-q", "-x"], capture_output=True, text=True, timeout=300, check=False
     )
     if done.returncode:
         pytest.skip(f"nvidia-smi finds no GPU: {(done.stderr or done.stdout).strip()}")
@@ -52,7 +52,7 @@ def page(smi: ET.Element) -> Page:
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return read(done.stdout)

@@ -63,7 +63,7 @@ def changed(node: GpuNode, gpu: int, facts: dict[str, object]) -> None:
 
 def both(node: GpuNode, folder: Path) -> tuple[list[ET.Element], Page]:
     program = smi_log.install(node, folder) / "nvidia-smi"
-    said = subprocess.run([str(program), "-q", "-x"], capture_output=True, check=True, timeout=10)
+    said = subprocess.run([str(program), "-q", "-x"], capture_output=True, check=True, timeout=60)
     watch = Watch(Nvml())
     watch.sweep_once()
     return list(ET.fromstring(said.stdout).iter("gpu")), page_of(watch)
@@ -145,7 +145,7 @@ def test_the_tests_for_a_real_gpu_run_and_pass_where_there_is_one(
         env={**os.environ, **node.environment, "PATH": f"{folder}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout

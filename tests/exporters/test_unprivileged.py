@@ -111,9 +111,9 @@ def test_nobody_sees_all_but_what_the_documentation_says(open_folder: Path) -> N
         status = Path(f"/proc/{process}/status").read_text()
         assert f"Uid:\t{NOBODY}\t{NOBODY}" in status
         assert f"CapEff:\t{0:016x}\n" in status
-        until(lambda: 'source="nvml"' in requests.get(url, timeout=5).text)
-        page = read(requests.get(url, timeout=5).text)
-        assert requests.get(url.replace("metrics", "livez"), timeout=5).status_code == 200
+        until(lambda: 'source="nvml"' in requests.get(url, timeout=60).text)
+        page = read(requests.get(url, timeout=60).text)
+        assert requests.get(url.replace("metrics", "livez"), timeout=60).status_code == 200
     assert page.value("healer_gpu_present") == 2
     assert page.value("DCGM_FI_DEV_GPU_TEMP", UUID=uuid_of(0)) == 41
     assert page.value("healer_gpu_recovery_action", UUID=uuid_of(0)) == 0

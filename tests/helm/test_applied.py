@@ -46,7 +46,7 @@ def test_kubectl_applies_what_the_chart_renders_and_an_upgrade_over_it(tmp_path:
             done = subprocess.run(
                 [str(servers.binary("kubectl")), "--server", server.url, "-n", NAMESPACE,
                  *arguments],
-                capture_output=True, text=True, timeout=60, check=False,
+                capture_output=True, text=True, timeout=300, check=False,
                 env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "KUBECONFIG": os.devnull},
             )  # fmt: skip
             assert done.returncode == 0, done.stderr

@@ -33,7 +33,7 @@ def test_promtool_takes_the_configuration_and_the_rules() -> None:
     servers.need("promtool")
     done = subprocess.run(
         [str(servers.binary("promtool")), "check", "config", str(FOLDER / "prometheus.yaml")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rules found" in done.stdout
@@ -43,7 +43,7 @@ def test_amtool_takes_the_configuration(tmp_path: Path) -> None:
     servers.need("amtool")
     done = subprocess.run(
         [str(servers.binary("amtool")), "check-config", str(FOLDER / "alertmanager.yaml")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -35,7 +35,7 @@ def test_the_wheel_brings_every_file_of_the_packages(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
          "--no-index", "--wheel-dir", str(tmp_path), str(tmp_path / "src")],
-        check=True, timeout=120,
+        check=True, timeout=300,
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())

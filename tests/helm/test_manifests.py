@@ -163,7 +163,7 @@ def test_generated_files_are_up_to_date() -> None:
         cwd=charts.ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -51,7 +51,7 @@ class Scene:
             [str(servers.binary("kubectl")), "--server", self._url, "-n", NAMESPACE, *args],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env={"HOME": str(self._home), "PATH": os.environ["PATH"], "KUBECONFIG": os.devnull},
             check=True,
         )

@@ -28,7 +28,7 @@ def write(url: str, rows: Iterable[Row]) -> None:
             "Content-Type": "application/x-protobuf",
             "X-Prometheus-Remote-Write-Version": "0.1.0",
         },
-        timeout=60,
+        timeout=300,
     )
     assert answer.status_code == 204, answer.text
 

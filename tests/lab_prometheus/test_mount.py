@@ -53,7 +53,7 @@ def ask(request: pytest.FixtureRequest, socket_url: str) -> Iterator[Get]:
             session.mount(url, MountedAdapter(handler))
 
         def call(method: str, path: str, **given: Any) -> requests.Response:
-            return session.request(method, url + path, timeout=10, **given)
+            return session.request(method, url + path, timeout=60, **given)
 
         yield call
 

@@ -29,7 +29,7 @@ def _read(response: Response) -> tuple[int, Any]:
 
 
 def genuine_get(url: str, path: str, form: Pairs | None = None) -> tuple[int, Any]:
-    answer = requests.get(url + path, params=form, timeout=30)
+    answer = requests.get(url + path, params=form, timeout=60)
     is_json = answer.headers["Content-Type"].startswith("application/json")
     return answer.status_code, answer.json() if is_json else answer.text
 

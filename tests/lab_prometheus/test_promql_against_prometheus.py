@@ -38,7 +38,7 @@ def _lab(api: PrometheusApi, path: str, form: Form) -> tuple[int, dict[str, Any]
 
 
 def _genuine(url: str, path: str, form: Form) -> tuple[int, dict[str, Any]]:
-    response = requests.get(f"{url}/api/v1/{path}", params=form, timeout=30)
+    response = requests.get(f"{url}/api/v1/{path}", params=form, timeout=60)
     return response.status_code, response.json()
 
 

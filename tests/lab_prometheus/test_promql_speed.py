@@ -1,4 +1,7 @@
-"""Fast enough for a loop that asks many queries a tick; bounds leave room for a slow machine."""
+"""Fast enough for a loop that asks many queries a tick; bounds leave room for a slow machine.
+
+Processor time of this thread is what counts: on a busy machine the wall's says nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ T0 = 1_772_600_000.0
 def best_of_three(run: Callable[[], object]) -> float:
     spent = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         run()
-        spent.append(time.perf_counter() - begun)
+        spent.append(time.thread_time() - begun)
     return min(spent)
 
 

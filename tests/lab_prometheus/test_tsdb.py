@@ -186,6 +186,6 @@ def test_a_reader_sees_whole_scrapes_while_another_thread_writes() -> None:
     for step in range(1000):
         tsdb.append(T0 + step, handles, np.full(200, float(step)))
     done.set()
-    reader.join(10)
+    reader.join(120)
     assert not torn
     assert not reader.is_alive()

@@ -69,7 +69,7 @@ def mailbox() -> Iterator[Mailbox]:
 def send(mailbox: Mailbox) -> tuple[int, str]:
     url = f"smtp://127.0.0.1:{mailbox.server_address[1]}"
     channel = Email(url=url, to=("a@b.example", "c@d.example"), sender="healer@b.example")
-    post = RequestsPost(read_timeout_s=5)
+    post = RequestsPost(read_timeout_s=60)
     notice = sample_notice(Occasion.OPENED, NOW)
     return post.send(channel.request(channel.render(notice), NOW))
 

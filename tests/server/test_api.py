@@ -376,7 +376,7 @@ def test_a_report_stands_alone(full: Any) -> None:
 
 def test_a_report_in_json_can_be_read_back(full: Any) -> None:
     report = full.get("/api/v1/incidents/inc-1/report.json").json()
-    assert set(report) == {"incident", "timeline", "series"}
+    assert set(report) == {"incident", "timeline", "timeline_count", "series"}
     assert json.dumps(report, allow_nan=False)
 
 

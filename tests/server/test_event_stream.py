@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from typing import Any
@@ -11,7 +12,7 @@ import requests
 from builders import NOW
 
 from healer.model.audit import AuditEntry
-from healer.server.events import MOST_CLIENTS, newest
+from healer.server.events import HEARTBEAT_S, MOST_CLIENTS, newest
 
 LISTEN = {"Accept": "text/event-stream", "Authorization": "Bearer read-token"}
 
@@ -59,7 +60,7 @@ def test_a_listener_hears_of_what_happens_from_now_on_and_may_resume(site: Any, 
     site.client.app.state.stream_poll_s = 0.02
     happen(site, "before")
     heard: list[str] = []
-    with requests.get(f"{url}/api/v1/events", headers=LISTEN, stream=True, timeout=10) as answer:
+    with requests.get(f"{url}/api/v1/events", headers=LISTEN, stream=True, timeout=60) as answer:
         assert answer.headers["x-accel-buffering"] == "no"
         lines = answer.iter_lines(decode_unicode=True, chunk_size=1)
         assert next(lines) == "retry: 2000"
@@ -70,9 +71,9 @@ def test_a_listener_hears_of_what_happens_from_now_on_and_may_resume(site: Any, 
                 break
     assert "id: 2" in heard
     assert json.loads(heard[-1].removeprefix("data: "))["message"] == "after"
-    site.client.app.state.stream_lasts_s = 0.2
+    site.client.app.state.stream_lasts_s = 0.0
     again = requests.get(
-        f"{url}/api/v1/events", headers={**LISTEN, "Last-Event-ID": "0"}, timeout=10
+        f"{url}/api/v1/events", headers={**LISTEN, "Last-Event-ID": "0"}, timeout=60
     )
     assert [m for _, _, m in told(again.text)] == ["before", "after"]
 
@@ -80,14 +81,14 @@ def test_a_listener_hears_of_what_happens_from_now_on_and_may_resume(site: Any, 
 def test_a_client_that_goes_makes_room_for_another(site: Any, url: str) -> None:
     site.client.app.state.stream_poll_s = 0.02
     site.client.app.state.streams = MOST_CLIENTS - 1
-    with requests.get(f"{url}/api/v1/events", headers=LISTEN, stream=True, timeout=10) as answer:
+    with requests.get(f"{url}/api/v1/events", headers=LISTEN, stream=True, timeout=60) as answer:
         lines = answer.iter_lines(chunk_size=1)  # held: the connection goes with it
         next(lines)
-        refused = requests.get(f"{url}/api/v1/events", headers=LISTEN, timeout=10)
+        refused = requests.get(f"{url}/api/v1/events", headers=LISTEN, timeout=60)
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
     gone = threading.Event()
-    for _ in range(200):
+    for _ in range(3000):
         if site.client.app.state.streams == MOST_CLIENTS - 1:
             gone.set()
             break
@@ -98,3 +99,37 @@ def test_a_client_that_goes_makes_room_for_another(site: Any, url: str) -> None:
 def test_listening_needs_a_token(site: Any) -> None:
     answer = site.client.get("/api/v1/events", headers={"Accept": "text/event-stream"})
     assert answer.status_code == 401
+
+
+def test_a_client_that_never_reads_loses_its_place_when_its_time_is_over(site: Any) -> None:
+    app = site.client.app
+    app.state.stream_lasts_s, app.state.stream_poll_s = -HEARTBEAT_S + 2.0, 0.01
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "path": "/api/v1/events",
+        "raw_path": b"/api/v1/events", "query_string": b"", "root_path": "", "scheme": "http",
+        "server": ("test", 80), "client": ("test", 1),
+        "headers": [(b"authorization", b"Bearer read-token"), (b"accept", b"text/event-stream")],
+    }  # fmt: skip
+    places: list[int] = []
+
+    async def listen() -> None:
+        never = asyncio.Event()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                places.append(app.state.streams)
+                await never.wait()
+
+        async def receive() -> Any:
+            await never.wait()
+
+        await asyncio.wait_for(app(scope, receive, send), 60)
+
+    asyncio.run(listen())
+    assert places == [1]
+    assert app.state.streams == 0
+
+
+def test_a_number_beyond_every_log_is_one_behind_its_end(site: Any) -> None:
+    answer = site.get("/api/v1/events", headers={"Last-Event-ID": "9" * 19})
+    assert (answer.status_code, answer.text) == (200, "")

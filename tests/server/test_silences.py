@@ -46,7 +46,7 @@ def alertmanager() -> Iterator[str]:
 
 
 def silences(url: str) -> list[dict[str, Any]]:
-    found = requests.get(f"{url}/api/v2/silences", timeout=5).json()
+    found = requests.get(f"{url}/api/v2/silences", timeout=60).json()
     return [each for each in found if each["status"]["state"] == "active"]
 
 
@@ -102,7 +102,7 @@ def test_a_silence_that_somebody_ended_before_us_is_no_trouble(
     quiet = silencer(store, alertmanager)
     quiet.run()
     (made,) = silences(alertmanager)
-    requests.delete(f"{alertmanager}/api/v2/silence/{made['id']}", timeout=5)
+    requests.delete(f"{alertmanager}/api/v2/silence/{made['id']}", timeout=60)
     store.put_intent(dataclasses.replace(intent, state=State.ABORTED))
     quiet.run()
     assert json.loads(store.get(SILENCES) or "") == {}

@@ -35,7 +35,7 @@ class Asked:
 
     def instant(self, query: str) -> Matrix:
         given = {"query": query} | ({} if self.at_s is None else {"time": str(self.at_s)})
-        answer = requests.get(f"{self.url}/api/v1/query", given, timeout=30).json()
+        answer = requests.get(f"{self.url}/api/v1/query", given, timeout=60).json()
         assert answer["status"] == "success", answer.get("error")
         result = answer["data"]["result"]
         assert not answer.get("warnings")
@@ -49,7 +49,7 @@ class Asked:
         step_s = step.total_seconds()
         times = np.arange(start.timestamp(), end.timestamp() + step_s / 2, step_s)
         given = {"query": query, "start": times[0], "end": times[-1], "step": step_s}
-        answer = requests.get(f"{self.url}/api/v1/query_range", given, timeout=30).json()
+        answer = requests.get(f"{self.url}/api/v1/query_range", given, timeout=60).json()
         assert answer["status"] == "success", answer.get("error")
         result = answer["data"]["result"]
         values = np.full((len(result), len(times)), np.nan)
@@ -60,7 +60,7 @@ class Asked:
 
     def names(self) -> frozenset[str]:
         url = f"{self.url}/api/v1/label/__name__/values"
-        return frozenset(requests.get(url, timeout=30).json()["data"])
+        return frozenset(requests.get(url, timeout=60).json()["data"])
 
 
 def job(name: str, address: str, **labels: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def job(name: str, address: str, **labels: str) -> dict[str, Any]:
 def wait_for_scrapes(url: str, jobs: int, scrapes: int = SCRAPES) -> None:
     """Until each of the jobs has been scraped that often; fails on a page that is refused."""
     query = f"count(count_over_time(scrape_samples_scraped[1h]) >= {scrapes})"
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 180
     asked = Asked(url)
     while not len(found := asked.instant(query).values) or found[0, 0] < jobs:
         assert time.monotonic() < deadline, f"{jobs} pages were not scraped {scrapes} times"

@@ -11,8 +11,10 @@ from builders import NOW, at, finding, frame, incident, node, pod, signal, workl
 
 from healer.adapters.rulebook import load_file, load_rules
 from healer.model.frame import Frame
+from healer.model.hypothesis import Side
 from healer.model.incident import Incident
 from healer.model.rule import RuleBook
+from healer.model.signal import EventRule
 from healer.model.snapshot import Snapshot
 from healer.model.target import Kind, Target
 from healer.model.topology import Entity, Topology
@@ -166,3 +168,48 @@ def test_a_counter_that_begins_again_is_no_growth(tmp_path):
     found = diagnose(case(), world(frames), book(tmp_path, surge, rule("slow")))
 
     assert [h.cause for h in found.hypotheses if h.cause == "surge"] == []
+
+
+def shows_xids(*targets: Target) -> dict[str, Frame]:
+    gauge = signal(
+        "gpu_xid_last", scope=Kind.GPU, event=EventRule("xid", "value", "change"), unit="xid"
+    )
+    return {
+        "gpu_xid_last": Frame(
+            gauge, slow()["ttft_p95"].times, np.zeros((len(targets), 120)), targets
+        )
+    }
+
+
+XIDS = "event(xid in [31]) on gpus"
+
+
+@pytest.mark.parametrize(
+    ("test", "weight"),
+    [
+        (f"not {XIDS}", 0.0),
+        ("count(gpus, event(xid in [31])) == 0", 0.0),
+        ("count(gpus, event(xid in [31])) != 1", 0.0),
+        ("count(gpus, event(xid in [31])) < 2", 1.0),
+        ("count(gpus, event(xid in [31])) >= 1", 0.0),
+    ],
+)
+def test_a_gpu_whose_xids_are_not_shown_may_have_had_one(tmp_path, test, weight):
+    frames = slow() | shows_xids(*GPUS[1:])
+    asks = rule("slow", evidence=f'{{if: "{test}", for: 1, against: -2, family: xid}}')
+    leader = next(
+        h
+        for h in diagnose(case(), world(frames), book(tmp_path, asks)).hypotheses
+        if h.cause == "slow"
+    )
+    told = next(t for t in leader.terms if t.asked == test)
+
+    assert (told.weight, told.side is Side.MISSING) == (weight, weight == 0.0)
+
+
+def test_a_gpu_whose_xids_are_shown_had_none(tmp_path):
+    frames = slow() | shows_xids(*GPUS)
+    asks = rule("slow", evidence=f'{{if: "not {XIDS}", for: 1, against: -2, family: xid}}')
+    leader = diagnose(case(), world(frames), book(tmp_path, asks)).leader
+
+    assert [t.weight for t in leader.terms if t.family == "xid"] == [1.0]

@@ -28,7 +28,10 @@ def connect(settings: KubernetesSettings, act_as: str = "") -> ApiClient:
     try:
         _fill(given, settings)
     except (ConfigException, OSError, ValueError) as error:
-        raise Permanent(f"no way to reach Kubernetes: {error}") from error
+        raise Permanent(
+            f"no way to reach Kubernetes: {error} Expected a pod's ServiceAccount, a kubeconfig "
+            "(kubernetes.kubeconfig), or kubernetes.enabled: false"
+        ) from error
     given.keep_alive = True
     api = ApiClient(given)
     api.user_agent = f"healer/{healer.__version__}"

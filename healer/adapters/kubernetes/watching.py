@@ -172,6 +172,8 @@ class Mirror(Generic[T]):
             )
         self._stream = response
         try:
+            if self._stop.is_set():  # while it was opened, when there was nothing to wake yet
+                return
             yield from _lines(response)
         except (HTTPError, OSError) as error:
             raise Temporary(f"{self._source.kind}: the stream broke: {error}") from error

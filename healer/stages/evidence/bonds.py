@@ -206,7 +206,7 @@ def bundles(
             i = parent[i]
         return i
 
-    crowds = _crowded(grave, snapshot)
+    crowds = crowded(grave, snapshot)
     kinds = tuple(dict.fromkeys(m.target.kind for m in grave))
     known: dict[object, list[int]] = defaultdict(list)
     for i, one in enumerate(grave):
@@ -216,7 +216,7 @@ def bundles(
             other = grave[j]
             if root(i) == root(j) or abs(one.since - other.since) > within:
                 continue
-            if _together(one, other, snapshot, crowds):
+            if together(one, other, snapshot, crowds):
                 parent[root(i)] = root(j)
         for mark in marks:
             known[mark].append(i)
@@ -233,7 +233,7 @@ def bundles(
 
 
 def _marks(member: Member, topology: Topology) -> list[object]:
-    """What two members that are `_together` have at least one of in common.
+    """What two members that are `together` have at least one of in common.
 
     Only those that share one are compared, so that many faults far apart cost no more each.
     """
@@ -258,7 +258,8 @@ def _led(target: Target, kinds: tuple[Kind, ...], snapshot: Snapshot) -> Iterato
             yield from to_kind(snapshot.topology, target, kind)
 
 
-def _together(one: Member, other: Member, snapshot: Snapshot, crowds: frozenset[Target]) -> bool:
+def together(one: Member, other: Member, snapshot: Snapshot, crowds: frozenset[Target]) -> bool:
+    """Whether they are one incident, `crowds` being nodes of which most shows the same."""
     if one.storm and one.storm == other.storm:
         return True
     if bonded(one, other, snapshot):
@@ -267,7 +268,7 @@ def _together(one: Member, other: Member, snapshot: Snapshot, crowds: frozenset[
     return bool(nodes[0] & nodes[1] & crowds) and one.name == other.name
 
 
-def _crowded(grave: Sequence[Member], snapshot: Snapshot) -> frozenset[Target]:
+def crowded(grave: Sequence[Member], snapshot: Snapshot) -> frozenset[Target]:
     """Nodes most of whose pods or GPUs (at least three) show the same."""
     topology = snapshot.topology
     seen: dict[tuple[Target, str, Kind], set[Target]] = defaultdict(set)
