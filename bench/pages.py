@@ -4,7 +4,7 @@
 
 Fills an SQLite store with incidents that have findings, a diagnosis and an action each, a hundred
 of them open, and asks the server in this process for each page. Exit status 1 when the median of
-the first page is 200 ms or more.
+the first page, or of the figures, is 200 ms or more.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from healer.server import Health, ServerDeps, create_app
 from healer.settings import ServerSettings
 
 LIMIT_MS = 200.0
+LIMITED = ("/", "/api/v1/stats")
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 OPEN, TIMES = 100, 15
 PAGES = ("/", "/incidents", "/incidents?q=example", "/incidents/inc-5", "/approvals", "/audit",
@@ -83,16 +84,16 @@ def main() -> int:
         )
         client = TestClient(create_app(deps), headers={"Accept": "text/html"})
         print(f"{given.incidents} incidents, {OPEN} open; milliseconds on the server")
-        first_ms = 0.0
+        worst_ms = 0.0
         for page in PAGES:
             cold = timed(lambda page=page: client.get(page).raise_for_status())  # type: ignore[misc]
             warm = [timed(lambda page=page: client.get(page)) for _ in range(TIMES)]  # type: ignore[misc]
             print(f"{page:24} first {cold:7.1f}   then median {median(warm):7.1f}")
-            if page == "/":
-                first_ms = median(warm)
+            if page in LIMITED:
+                worst_ms = max(worst_ms, median(warm))
         store.close()
-    print("ok" if first_ms < LIMIT_MS else "the limit was missed")
-    return 0 if first_ms < LIMIT_MS else 1
+    print("ok" if worst_ms < LIMIT_MS else "the limit was missed")
+    return 0 if worst_ms < LIMIT_MS else 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 At the start of each block the tails are refitted on the errors of the last seven days, which
 were out of sample when they were made, and twice a week the forest is. A block is a quarter of
 a day, shorter at the beginning, when every hour doubles what is known.
+
+An alarm teaches once: only its first rows enter the record, and on the first day nothing does
+for an hour after it, while the hour before is still its own. Forty minutes of one fault and
+forty of recovery are not eighty surprises; counted as such they hide what follows.
 """
 
 from __future__ import annotations
@@ -16,7 +20,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from detectors._channels import FIRST_ROWS, RESTLESS, SEASON, STEP, WEEK, channels
+from detectors._channels import (
+    FIRST_ROWS,
+    NAMES,
+    RESTLESS,
+    SEASON,
+    STEP,
+    WEEK,
+    channels,
+    hour_rows,
+)
 from detectors._profile import DAY_S, Floats
 from detectors._stuck import stuck
 from detectors._tail import evidence, fit_tail
@@ -33,6 +46,12 @@ BEYOND = 5.0
 HEAVIEST = 0.8
 """Bound of the tail index: freer than on the tick, for series nobody chose."""
 MEMORY_ROWS = 3
+LOUD = 2.0
+"""Mean evidence of the channels that can speak, from which a row belongs to an alarm."""
+ALARM_ROWS = 3
+"""Rows of one alarm that enter the record: as many as the memory spans, so that a blip is kept
+whole. Where alarms and their echo make up more than half of a record, all of it counts: that is
+no fault."""
 FROZEN = 2.2
 """Score of a value that repeats as long as is strange, reached in proportion: found by itself,
 for each channel takes it for ordinary. Level page; never act, for idle may look the same."""
@@ -51,9 +70,9 @@ def score_series(times: Floats, values: Floats, told: Told) -> Floats:
     step = step_of(times)
     errors = channels(times, values, step)
     told(0.5)
-    parts = _tails(times, values, np.abs(errors), step)
+    parts, counts = _tails(times, values, np.abs(errors), step)
     told(0.7)
-    joint = _forest(times, errors, step)
+    joint = _forest(times, errors, step, counts)
     score = _remembered(_agreed(np.column_stack([parts, joint])), np.isfinite(values))
     return np.maximum(score, _frozen(stuck(values, step)))
 
@@ -80,7 +99,7 @@ def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     for done, column in enumerate(values.T):
         told(0.8 + 0.2 * done / values.shape[1])
         size = np.abs(np.column_stack([errors[done], rest[:, done]]))
-        parts = _tails(times, column, size, step)
+        parts, _ = _tails(times, column, size, step)
         own, joint = _agreed(parts[:, :-1]), parts[:, -1]
         scores.append(np.where(np.isfinite(joint), np.minimum(own, joint), own))
     ordered = np.sort(np.column_stack(scores), axis=1)[:, ::-1]
@@ -129,15 +148,20 @@ def blocks(times: Floats, step: float) -> list[tuple[int, int, int]]:
     return out
 
 
-def _tails(times: Floats, values: Floats, errors: Floats, step: float) -> Floats:
-    """Evidence of each channel by its own record, (T, K) → (T, K); NaN while unknown."""
+def _tails(
+    times: Floats, values: Floats, errors: Floats, step: float
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Evidence of each channel by its own record, (T, K) → (T, K), NaN while unknown; and the
+    rows that later records count, (T,)."""
     out = np.full(errors.shape, np.nan)
+    after = hour_rows(step)
+    counts, lasted, last = np.ones(len(times), dtype=bool), 0, -1 - after
     for first, start, end in blocks(times, step):
         seen = values[first:start]
         seen = seen[np.isfinite(seen)]
         if len(seen) < LEAST:
             continue
-        record = errors[first:start].T
+        record = _counted(errors[first:start], counts[first:start]).T
         floor = np.full(len(record), _floor(seen))
         floor[RESTLESS] = 0.05  # a logarithm, whatever the unit of the values
         tail = fit_tail(record, floor, heaviest=HEAVIEST)
@@ -146,7 +170,29 @@ def _tails(times: Floats, values: Floats, errors: Floats, step: float) -> Floats
             np.isfinite(errors[start:end]), evidence(tail, errors[start:end].T).T, np.nan
         )
         out[start:end] = np.where(known, np.minimum(found, _vouched(start - first, step)), np.nan)
-    return out
+        said = out[start:end, : len(NAMES)]
+        mean = np.nan_to_num(said).sum(axis=1) / np.maximum(1, np.isfinite(said).sum(axis=1))
+        run = _run_of(mean >= LOUD, lasted)
+        at = np.arange(start, end)
+        ended = np.maximum.accumulate(np.where(run > ALARM_ROWS, at, last))
+        young = times[start - 1] - times[first] < DAY_S
+        counts[start:end] = at - ended > (after if young else 0)
+        lasted, last = int(run[-1]), int(ended[-1])
+    return out, counts
+
+
+def _counted(record: Floats, counts: NDArray[np.bool_]) -> Floats:
+    """Rows of a record that count, (R, K) or (R,); the others become NaN."""
+    if counts.mean() < 0.5:
+        return record
+    kept: Floats = np.where(counts if record.ndim == 1 else counts[:, None], record, np.nan)
+    return kept
+
+
+def _run_of(loud: NDArray[np.bool_], before: int) -> NDArray[np.intp]:
+    """How many rows in a row are loud so far, (T,); `before` of them precede the first."""
+    at = np.arange(len(loud))
+    return at - np.maximum.accumulate(np.where(loud, -1 - before, at))
 
 
 def _vouched(rows: int, step: float) -> float:
@@ -162,11 +208,19 @@ def _floor(seen: Floats) -> float:
     return float(max(0.01 * (high - low), 1e-3 * abs(middle), 1e-9))
 
 
-def _calibrated(times: Floats, score: Floats, step: float, floor: float, least: int) -> Floats:
+def _calibrated(
+    times: Floats,
+    score: Floats,
+    step: float,
+    floor: float,
+    least: int,
+    counts: NDArray[np.bool_] | None = None,
+) -> Floats:
     """Evidence of one score by its own record of at least so many rows, (T,) → (T,)."""
     out = np.full(len(score), np.nan)
+    counts = np.ones(len(score), dtype=bool) if counts is None else counts
     for first, start, end in blocks(times, step):
-        record = score[None, first:start]
+        record = _counted(score[first:start], counts[first:start])[None]
         if np.isfinite(record).sum() >= least:
             tail = fit_tail(record, np.asarray([floor]), heaviest=0.1)
             found = evidence(tail, score[None, start:end])[0]
@@ -174,8 +228,8 @@ def _calibrated(times: Floats, score: Floats, step: float, floor: float, least: 
     return out
 
 
-def _forest(times: Floats, errors: Floats, step: float) -> Floats:
-    """Evidence of an isolation forest over the errors of the last week, (T,).
+def _forest(times: Floats, errors: Floats, step: float, counts: NDArray[np.bool_]) -> Floats:
+    """Evidence of an isolation forest over those errors of the last week that count, (T,).
 
     Refitted when its record has grown by half, and at least twice a week.
     """
@@ -188,11 +242,14 @@ def _forest(times: Floats, errors: Floats, step: float) -> Floats:
             due = times[start - 1] + 0.5 * (times[start - 1] - times[first])
     starts = [start for _, start in fits]
     for (first, start), end in zip(fits, [*starts[1:], len(times)], strict=bool(fits)):
-        scale = _scale(errors[first:start])
-        rows = _features(errors[first:start], scale)
+        record = errors[first:start]
+        chosen = counts[first:start]
+        record = record[chosen] if chosen.mean() >= 0.5 else record
+        scale = _scale(record)
+        rows = _features(record, scale)
         forest = IsolationForest(max_samples=min(256, len(rows)), random_state=SEED).fit(rows)
         raw[start:end] = -forest.score_samples(_features(errors[start:end], scale))
-    return _calibrated(times, raw, step, floor=0.01, least=2 * LEAST)
+    return _calibrated(times, raw, step, 0.01, 2 * LEAST, counts)
 
 
 def _scale(errors: Floats) -> Floats:

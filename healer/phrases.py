@@ -12,10 +12,15 @@ from collections.abc import Callable
 
 from healer.wording import name
 
+MOST_CHARACTERS = 1000
+"""Of a sentence; some of the patterns take time that grows with its square."""
+
 Put = str | Callable[[re.Match[str]], str]
 
 _SWITCH = re.compile(r"(?: [\d.]+ bool)?, (?:limit|before|expected) [\d.–-]+ bool")
 """A switch has no number: `Container waits 1 bool, limit 0.5 bool`."""
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_VERB = re.compile(r"^([a-z]+(?:_[a-z]+)*)(?=: | \S+:\S+$)")
 _ENDED = re.compile(r"^(\w+) was effective$")
 
 
@@ -26,9 +31,21 @@ def _trends(found: re.Match[str]) -> str:
     return f"{head}{said}" + (f"，而{usual}正常" if usual else "")
 
 
+def _within(before: str, after: str = "") -> Callable[[re.Match[str]], str]:
+    """The first group is a sentence of its own."""
+    return lambda found: before + phrase(found[1], "zh") + found.expand(after)
+
+
+def _effect(found: re.Match[str]) -> str:
+    return f"{name('effect', found[1], 'zh')}："
+
+
 _CHINESE: tuple[tuple[re.Pattern[str], Put], ...] = tuple(
     (re.compile(pattern), put)
     for pattern, put in (
+        # what the audit begins with
+        (r"^(effective|ineffective|inconclusive): ", _effect),
+        (r"^(?:pod_failed|node_not_ready|gpu_lost|kubernetes|rollout|alert): (.+)$", _within("")),
         # a diagnosis
         (r"^no known cause fits well enough$", "没有足够吻合的已知原因"),
         (r"^no rule applies$", "没有适用的规则"),
@@ -38,6 +55,14 @@ _CHINESE: tuple[tuple[re.Pattern[str], Put], ...] = tuple(
             r" are too close to call$",
             r"\1（\2，\3）与 \4（\5，\6）难分高下",
         ),
+        (r"^(.+) on ((?:pod|node|gpu|workload|service|revision|group|model|rack|cluster):\S+)$",
+         r"\1（\2）"),
+        (r"^(.+) \(([+-][\d.]+) for (.+)\)$", _within("", r"（\2，\3）")),
+        (r"^leaves (\d+) of (\d+) symptoms unexplained$", r"\2 个现象中有 \1 个未能解释"),
+        (r"^nothing like what the leader has, (.+) \(behind by ([\d.]+)\)$",
+         _within("缺少首要原因那样的证据：", r"（差 \2）")),
+        (r"^less likely beforehand \(behind by ([\d.]+)\)$", r"先验概率较低（差 \1）"),
+        (r"^([\d.]+) before any evidence$", r"无证据时为 \1"),
         (r"^(.+) and (.+) are too close to call$", r"\1 与 \2 难分高下"),
         (
             r"^take back one of the two changes on a single replica and compare$",
@@ -81,8 +106,8 @@ _CHINESE: tuple[tuple[re.Pattern[str], Put], ...] = tuple(
         ),
         (r"(^|[:：] ?)(\d+%) of (\d+) (?:pods|others|gpus|nodes|siblings)$", r"\1\3 个中有 \2"),
         (r"^no fresh sample of (.+)$", r"没有 \1 的新样本"),
-        (r"(\S+:\S+) is not ready$", r"\1 未就绪"),
-        (r"(\S+:\S+) is ready$", r"\1 已就绪"),
+        (r"(?<!\S)(\S+:\S+) is not ready$", r"\1 未就绪"),
+        (r"(?<!\S)(\S+:\S+) is ready$", r"\1 已就绪"),
         (r" together (.+?), before (.+)$", r" 合计 \1，之前 \2"),
         (r"^(\d+) of (\d+) (\w+)s here are sick, (\d+) of (\d+) everywhere",
          r"此处 \2 个 \3 中 \1 个异常，全局 \5 个中 \4 个"),
@@ -115,7 +140,12 @@ _CHINESE: tuple[tuple[re.Pattern[str], Put], ...] = tuple(
         (r"^Restart all pods of (\S+): (.+)$", r"滚动重启 \1 的全部 Pod：\2"),
         (r"^Roll (\S+) back from revision (\S+) to (\S+): (.+)$", r"将 \1 从版本 \2 回滚到 \3：\4"),
         (r"^Scale (\S+) from (\d+) to (\d+) replicas: (.+)$", r"将 \1 从 \2 个副本扩到 \3 个：\4"),
-        (r"^A person is needed: (.+)$", r"需要人工处理：\1"),
+        (r"^A person is needed: (.+)$", _within("需要人工处理：")),
+        (r": termination has begun$", "：已开始终止"),
+        (r": cordoned$", "：已停止调度"),
+        (r": (\d+) → (\d+) replicas$", r"：\1 → \2 个副本"),
+        (r": back to (\S+)$", r"：已回到 \1"),
+        (r": a person is asked; the cluster stays as it is$", "：已转人工，集群保持不变"),
         (
             r"^the hardware is out of service; it has to be repaired or replaced$",
             "硬件已停止服务，需要维修或更换",
@@ -125,7 +155,7 @@ _CHINESE: tuple[tuple[re.Pattern[str], Put], ...] = tuple(
             "某次操作的结果未知，请先核实再做其他处置",
         ),
         (r"^every remediation was tried$", "所有处置都已尝试"),
-        (r"^(.+) is back in its band on (\d+) targets$", r"\1 在 \2 个对象上恢复到预期范围"),
+        (r"([^;；:：]+) is back in its band on (\d+) targets", r"\1 在 \2 个对象上恢复到预期范围"),
         (r"^(.+) is off$", r"\1 已消失"),
         (r"^no new pod of (\S+) is ready$", r"\1 没有就绪的新 Pod"),
         (r"^(\d+) of (\d+) (?:pods|replicas) of (\S+) are ready$", r"\3 的 \2 个副本中 \1 个就绪"),
@@ -154,18 +184,23 @@ _CHINESE: tuple[tuple[re.Pattern[str], Put], ...] = tuple(
         (r", before (.+?)(?= \(|;|$)", r"，之前 \1"),
         (r" \((\d+) of (\d+) siblings\)", r"（\2 个同类中的 \1 个）"),
         (r"(?<=[\u4e00-\u9fff）]): |: (?=[\u4e00-\u9fff])", "："),
-        (r"(?<=[\u4e00-\u9fff）]); |; (?=[\u4e00-\u9fff])", "；"),
     )
 )  # fmt: skip
 
 
 def phrase(text: str, language: str) -> str:
-    """`text` as a reader of `language` is told it."""
+    """`text` as a reader of `language` is told it; what is longer than any sentence of the engine
+    is somebody else's, and stays as it is."""
+    if len(text) > MOST_CHARACTERS:
+        return text
     said = _SWITCH.sub("", text)
     said = _ENDED.sub(lambda m: _ended(m, language), said)
+    said = _VERB.sub(lambda m: name("verb", m[1], language), said)
     if language == "zh":
         for pattern, put in _CHINESE:
             said = pattern.sub(put, said)
+        if _HAN.search(said):
+            said = said.replace("; ", "；")
     return said
 
 

@@ -19,7 +19,7 @@ from healer.model.incident import Incident
 from healer.model.intent import Intent
 from healer.model.message import Notice
 from healer.model.target import Target
-from healer.phrases import phrase
+from healer.phrases import MOST_CHARACTERS, phrase
 
 Speak = Callable[[str], str]
 
@@ -48,7 +48,7 @@ def speaker(
         return f"{found[1]} {moment:%H:%M:%S}"
 
     def speak(text: str) -> str:
-        if not text:
+        if not text or len(text) > MOST_CHARACTERS:
             return text
         here = _TIME.sub(local, text) if offset else text
         return phrase(lexicon.put(here, language), language)

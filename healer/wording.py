@@ -369,6 +369,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "event.sent": ("Sent to the cluster: {what}", "已下发：{what}"),
     "event.outcome": ("Verified: {what}", "验证：{what}"),
     "event.told": ("Told {channel}", "已通知 {channel}"),
+    "audit.incident.escalated": ("Handed to a person", "已转人工"),
+    "audit.incident.resolved": ("Resolved", "已恢复"),
     # report
     "report.title": ("Incident report", "事件报告"),
     "report.summary": ("Summary", "摘要"),

@@ -23,6 +23,8 @@ from healer.settings import Settings
 _CALLS = {"cordon_node": "cordon", "evict_pod": "evict"}
 """What the API server's log calls the verbs of a drain."""
 
+LONGEST_TICK_S = 600.0
+
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["killable"])
 
@@ -43,9 +45,10 @@ class Daemon:
 
     def tick(self, moment: datetime) -> bool:
         self._line.send(moment)
+        assert self._line.poll(LONGEST_TICK_S), "it neither ticks nor dies"
         try:
             return bool(self._line.recv())
-        except EOFError:  # killed meanwhile
+        except (EOFError, ConnectionError):  # killed meanwhile
             return False
 
     def kill(self) -> None:

@@ -237,7 +237,8 @@ def _within_reach(folder: Path) -> Path:
     if os.geteuid() or all(each.stat().st_mode & 0o001 for each in (found, *found.parents)):
         return found
     reach = folder / "programs"
-    reach.mkdir(mode=0o755)
+    reach.mkdir()
+    reach.chmod(0o755)  # a `mkdir` with a mode obeys the umask
     for name in ("initdb", "postgres"):
         shutil.copy(found / name, reach / name)
     shutil.copytree(found / "postgresql", reach / "postgresql", symlinks=True)

@@ -32,6 +32,7 @@ from healer.adapters.clocks import SteppedClock
 from healer.adapters.rulebook import load_rules
 from healer.adapters.signal_catalogue import load_signals
 from healer.adapters.store import open_store
+from healer.lexicon import lexicon_of
 from healer.model.actions import CordonNode, EvictPod
 from healer.model.audit import AuditEntry
 from healer.model.event import Event
@@ -48,11 +49,18 @@ from healer.settings import NotifySettings, ServerSettings
 OPEN_ID, ENDED_ID = "inc-hang", "inc-evicted"
 LONG = "a-very-long-deployment-name-that-nobody-would-choose-but-somebody-has-chosen-7f9c8d6b5c"
 
+FROZEN = (
+    "No tokens for 95 s with requests held; GPU utilisation 100 %, power 98 W (28% of busy), "
+    "tensor cores active 0%; 2 siblings still serving (before: 1,120 tokens/s)"
+)
 TERMS = (
-    Term("frozen(generation_tokens)", Side.FOR, 3.0, "0 tokens/s for 95 s, 7 requests held",
+    Term("ratio(generation_tokens) < 0.05 and value(requests_running) > 0", Side.FOR, 3.0,
+         "requests are held and no token comes out: generation_tokens 0 tokens/s, before 1,120 "
+         "tokens/s; requests_running 7 requests, before 7 requests",
          source="generation_tokens", decisive=True),
-    Term("low(gpu_power) on gpus", Side.FOR, 1.6, "98 W at 100 % utilisation", source="gpu_power"),
-    Term("an Xid in the last 30 min", Side.AGAINST, -0.5, "none", source="xid"),
+    Term("low(gpu_power) on gpus all", Side.FOR, 1.6, "gpu_power 98 W, before 352 W",
+         source="gpu_power"),
+    Term("event(gpu_lost) within 30m", Side.AGAINST, -0.5, "no gpu_lost event", source="gpu_lost"),
     Term("memory clock", Side.MISSING, 0.0, "", source="gpu_memory_clock"),
 )  # fmt: skip
 
@@ -63,29 +71,30 @@ def shown_deps(folder: Path) -> ServerDeps:
     broken = incident(
         OPEN_ID,
         phase=Phase.AWAITING_APPROVAL,
-        title="GPU node gpu-node-7 serves no tokens",
+        title=FROZEN,
         targets=(node("gpu-node-7"), pod(f"{LONG}-x2x4z"), pod("qwen-72b-6d9f8-k2k7p")),
         findings=(
             finding(pod("qwen-72b-6d9f8-k2k7p"), signal="generation_tokens", detector="stall",
                     observed=0.0, expected_low=850.0, expected_high=1400.0, unit="tokens/s",
-                    summary="0 tokens/s, expected 850 … 1400; 7 requests are held"),
-            finding(node("gpu-node-7"), summary="TTFT p95 31 s, expected 0.2 … 0.6 s",
-                    observed=31.0),
+                    summary=FROZEN),
+            finding(node("gpu-node-7"), signal="ttft_p95", observed=31.0,
+                    summary="TTFT p95 31 s, limit 10 s, for 2 min"),
         ),
         events=(Event("xid", node("gpu-node-7"), at(-130), "Xid 79: GPU has fallen off the bus",
                       {"xid": "79"}, "kernel"),),
         diagnosis=diagnosis(
-            hypothesis("gpu_lost", target=node("gpu-node-7"), title="A GPU fell off the bus",
-                       title_zh="GPU 掉卡", confidence=0.94, terms=TERMS,
+            hypothesis("gpu_off_bus", target=node("gpu-node-7"),
+                       title="The GPU has fallen off the bus", title_zh="GPU 掉卡（从总线脱落）",
+                       confidence=0.94, terms=TERMS,
                        proposes=("drain_node",), reference="https://docs.nvidia.com/deploy/xid-errors/"),
             hypothesis("engine_hang", title_zh="推理引擎卡死", confidence=0.05, terms=TERMS[:2],
-                       why_not="does not explain the Xid on the node"),
+                       why_not="leaves 1 of 3 symptoms unexplained"),
             incident_id=OPEN_ID,
         ),
     )  # fmt: skip
     wanted = plan_of(
         incident_id=OPEN_ID,
-        cause="gpu_lost",
+        cause="gpu_off_bus",
         remediation="drain_node",
         target=node("gpu-node-7"),
         actions=(
@@ -95,15 +104,15 @@ def shown_deps(folder: Path) -> ServerDeps:
         risk=Risk.MEDIUM,
         confidence=0.94,
         affected_pods=(pod("qwen-72b-6d9f8-k2k7p"),),
-        summary="Cordon gpu-node-7 and evict the pod that serves from it",
+        summary="Cordon node:gpu-node-7 and move 1 GPU pods: The GPU has fallen off the bus",
     )
     asked = intent(
         State.PLANNED,
         plan=wanted,
         expires_at=at(900),
         verdicts=(
-            Verdict("approval", Decision.APPROVE, ("asks a person",)),
-            Verdict("blast_radius", Decision.ALLOW, ("1 of 6 nodes",)),
+            Verdict("approval", Decision.APPROVE, ("A person is needed: it moves pods",)),
+            Verdict("blast_radius", Decision.ALLOW, ("1 of 6 nodes would be out, 2 may",)),
         ),
     )
     healed = incident(
@@ -112,8 +121,9 @@ def shown_deps(folder: Path) -> ServerDeps:
         started_at=at(-3660),
         phase=Phase.RESOLVED,
         resolved_at=at(-3300),
-        resolution="restart_pod was effective: tokens flow again",
-        title="llama-8b-aaaa makes no tokens",
+        resolution="restart_pod was effective",
+        title=FROZEN,
+        findings=(finding(signal="generation_tokens", summary=FROZEN),),
         diagnosis=diagnosis(hypothesis(title_zh="推理引擎卡死", terms=TERMS), incident_id=ENDED_ID),
     )
     evicted = plan_of(incident_id=ENDED_ID)
@@ -125,10 +135,13 @@ def shown_deps(folder: Path) -> ServerDeps:
         plan=evicted,
         executed_at=at(-3500),
         steps=(Step(evicted.actions[0], at(-3501), receipt),),
-        outcome=Outcome(Effect.EFFECTIVE, at(-3310), ("ttft_p95 0.4 s, expected 0.2 … 0.6 s",)),
+        outcome=Outcome(
+            Effect.EFFECTIVE, at(-3310), ("generation_tokens is back in its band on 1 targets",)
+        ),
     )
     noticed = incident(
-        "inc-queue", severity=Severity.WARNING, title=f"{LONG}: queue grows",
+        "inc-queue", severity=Severity.WARNING,
+        title="Requests waiting 74 requests, limit 50 requests, for 3 min",
         targets=(workload(f"deployment/{LONG}"),),
     )  # fmt: skip
     for each in (broken, healed, noticed):
@@ -166,6 +179,7 @@ def shown_deps(folder: Path) -> ServerDeps:
         name: replace(frame([[0.4] * 9, [1.9] * 9], name=name), signal=named[name])
         for name in sorted(named)[::2]
     }
+    rules = load_rules((), ())
     return ServerDeps(
         store,
         settings,
@@ -174,7 +188,8 @@ def shown_deps(folder: Path) -> ServerDeps:
         series=lambda _: charts(),
         notify=NotifySettings(timezone="Asia/Shanghai"),
         signals=signals,
-        rules=load_rules((), ()),
+        rules=rules,
+        lexicon=lexicon_of(signals, rules.rules),
         snapshot=lambda: Snapshot(NOW, frames),
     )
 
@@ -194,7 +209,7 @@ def charts() -> tuple[Chart, ...]:
         Chart("generation_tokens", "pod:serving/qwen-72b-6d9f8-k2k7p", "tokens/s", times, tokens,
               (850.0,) * 121, (1400.0,) * 121, span, marks, "Tokens generated", "生成 token 速率"),
         Chart("ttft_p95", "node:gpu-node-7", "s", times, late, (0.2,) * 121, (0.6,) * 121, span,
-              (), "Time to first token, p95", "首 token 时延 p95"),
+              (), "TTFT p95", "首 token 延迟 p95"),
     )  # fmt: skip
 
 

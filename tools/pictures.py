@@ -13,7 +13,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -31,12 +31,14 @@ from shown_site import ENDED_ID, OPEN_ID, shown_deps, shown_site  # noqa: E402
 from healer.adapters.routing import Routing  # noqa: E402
 from healer.model.incident import Phase, Severity  # noqa: E402
 from healer.model.message import Notice, Occasion  # noqa: E402
+from healer.model.target import Kind, Target  # noqa: E402
 from healer.notifiers.dingtalk import DingTalk  # noqa: E402
 from healer.notifiers.feishu import Feishu  # noqa: E402
 from healer.notifiers.slack import Slack  # noqa: E402
 from healer.notifiers.wecom import WeCom  # noqa: E402
 from healer.server import ServerDeps  # noqa: E402
 from healer.settings import Channel, NotifySettings  # noqa: E402
+from healer.spoken import spoken_notice  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 BASE = "https://healer.example.com"
@@ -112,7 +114,8 @@ def flood(deps: ServerDeps) -> tuple[Notice, ...]:
     first = next(iter(notices(deps, "x"))).incident
     kinds = (Severity.CRITICAL, Severity.WARNING, Severity.WARNING)
     found = [
-        replace(first, id=f"inc-{n}", title=f"GPU node gpu-node-{n} serves no tokens",
+        replace(first, id=f"inc-{n}", title=f"TTFT p95 {10 + n % 30} s, limit 10 s, for 2 min",
+                targets=(Target(Kind.POD, f"llama-8b-{n}", "serving", f"uid-{n}"),),
                 severity=kinds[n % 3])
         for n in range(500)
     ]  # fmt: skip
@@ -186,8 +189,13 @@ def chats(deps: ServerDeps) -> dict[str, str]:
     """Name of the picture → its page."""
     zh = {"url": ROBOT, "language": "zh", "zone": "Asia/Shanghai"}
     en = {"url": ROBOT, "language": "en", "zone": "Asia/Shanghai"}
-    story, now = list(notices(deps, "x")), deps.clock.now()
-    ding, many = DingTalk(**zh), flood(deps)
+    now, zone = deps.clock.now(), "Asia/Shanghai"
+
+    def told(found: Iterable[Notice], language: str) -> list[Notice]:
+        return [spoken_notice(each, language, deps.lexicon, zone) for each in found]
+
+    story, english = (told(notices(deps, "x"), language) for language in ("zh", "en"))
+    ding, many = DingTalk(**zh), told(flood(deps), "zh")
     return {
         "chat-dingtalk-zh": conversation("钉钉", dingtalk, [ding.render(n) for n in story]),
         "chat-dingtalk-digest-zh": conversation("钉钉", dingtalk, [ding.digest(many, now)]),
@@ -195,7 +203,7 @@ def chats(deps: ServerDeps) -> dict[str, str]:
             "企业微信", wecom, [WeCom(**zh, format="template_card").render(story[1])]
         ),
         "chat-feishu-zh": conversation("飞书", feishu, [Feishu(**zh).render(n) for n in story]),
-        "chat-slack": conversation("Slack", slack, [Slack(**en).render(n) for n in story]),
+        "chat-slack": conversation("Slack", slack, [Slack(**en).render(n) for n in english]),
     }
 
 

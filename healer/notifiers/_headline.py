@@ -36,6 +36,8 @@ _STATES = {
 }
 _NO_CAUSE = frozenset({"no_fault", "unknown", "telemetry_fault"})
 """Leading explanations that name nothing a reader could look at."""
+_NEXT_CLAUSE = re.compile(r"; |；")
+"""A stall's title says how the GPUs are, too: its first clause is enough to begin with."""
 _KIND_OF_EVENT = re.compile(r"^[a-z]+(?:_[a-z]+)*: ")
 
 
@@ -99,7 +101,8 @@ def subject(notice: Notice, language: str) -> str:
     if meant is None and incident.targets:
         meant = incident.targets[0]
     place = where(meant, incident) if meant else ""
-    title = harmless(_KIND_OF_EVENT.sub("", incident.title), 100)
+    first = _NEXT_CLAUSE.split(_KIND_OF_EVENT.sub("", incident.title), maxsplit=1)[0]
+    title = harmless(first, 100)
     what = cause_of(leader, language) if leader else title
     named = meant is not None and harmless(meant.name, 80) in what
     return what if named or not place else f"{what} · {place}"

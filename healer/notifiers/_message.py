@@ -15,7 +15,7 @@ from healer.model.incident import Incident, Severity
 from healer.model.intent import Intent, State
 from healer.model.message import Notice, Occasion
 from healer.model.verdict import Decision
-from healer.notifiers._headline import SIGNS, cause_of, leader_of, moment, wanted
+from healer.notifiers._headline import SIGNS, cause_of, leader_of, moment, subject, wanted
 from healer.notifiers._markup import Markup, harmless
 from healer.phrases import phrase
 from healer.spoken import strongest
@@ -27,6 +27,7 @@ MOST_SYMPTOMS = 4
 MOST_EVIDENCE = 4
 MOST_TRIED = 3
 MOST_IN_DIGEST = 15
+MOST_IN_DIGEST_LINE = 100
 
 
 def lines(notice: Notice, markup: Markup, language: str, zone: str) -> tuple[str, ...]:
@@ -102,10 +103,10 @@ def digest_lines(notices: Sequence[Notice], markup: Markup, language: str) -> tu
         ),
     )
     for notice in ranked[:MOST_IN_DIGEST]:
-        leader = leader_of(notice.incident)
-        cause = f": {cause_of(leader, language)}" if leader else ""
-        title = harmless(notice.incident.title, 100)
-        found.append(markup.bullet.format(f"{SIGNS[notice.occasion]} {title}{cause}"))
+        told = subject(notice, language)
+        if len(told) > MOST_IN_DIGEST_LINE:
+            told = told[: MOST_IN_DIGEST_LINE - 1] + "…"
+        found.append(markup.bullet.format(f"{SIGNS[notice.occasion]} {told}"))
     return tuple(found)
 
 

@@ -121,6 +121,6 @@ def _page(
         purpose=asked.purpose,
         until=asked.until,
         can_answer=open_ and not said,
-        said=said,
+        told=said,
         wrong=status != 200,
     )

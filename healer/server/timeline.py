@@ -43,7 +43,10 @@ def timeline(
             Moment(e.at, "event", e.message or e.kind, str(e.target), e.source)
             for e in incident.events
         ),
-        *(Moment(e.at, e.kind, e.message or e.kind, e.target, e.actor) for e in audit),
+        *(
+            Moment(e.at, e.kind, e.message or name("audit", e.kind, language), e.target, e.actor)
+            for e in audit
+        ),
         *_told(deliveries, language),
     ]
     if "incident.opened" not in told:

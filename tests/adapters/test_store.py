@@ -22,9 +22,10 @@ from healer.adapters.store import SqlStore, open_store
 from healer.errors import BadInput, Permanent, Temporary
 from healer.model.audit import AuditEntry
 from healer.model.incident import Phase
-from healer.model.intent import Intent, State
+from healer.model.intent import Effect, Intent, Outcome, State
 from healer.model.message import Delivery, DeliveryResult
 from healer.model.opinion import Opinion
+from healer.model.tally import Tally
 from healer.ports import Baseline, Episode
 
 NOW = builders.NOW
@@ -198,6 +199,43 @@ def test_pruning_forgets_ended_incidents_and_never_the_audit(store: SqlStore) ->
     assert store.prune(NOW + timedelta(days=1)) == 1
     assert [i.id for i in store.incidents().items] == ["open"]
     assert store.verify_audit() == (1, "")
+
+
+def test_what_is_counted_follows_what_is_stored(store: SqlStore) -> None:
+    sent = builders.intent().steps[0]
+    for number, effect in enumerate((Effect.EFFECTIVE, Effect.INEFFECTIVE, None)):
+        name, helped = f"inc-{number}", effect is Effect.EFFECTIVE
+        store.put_incident(
+            builders.incident(
+                name,
+                phase=Phase.RESOLVED if helped else Phase.ESCALATED,
+                started_at=builders.at(-100 - number),
+                opened_at=builders.at(-60),
+                resolved_at=NOW if helped else None,
+                diagnosis=builders.diagnosis(),
+            )
+        )
+        if effect is not None:
+            store.claim_intent(
+                builders.intent(
+                    State.SUCCEEDED if helped else State.FAILED,
+                    id=f"intent-{number}",
+                    plan=builders.plan(incident_id=name),
+                    steps=(dataclasses.replace(sent, sent_at=NOW),),
+                    outcome=Outcome(effect, NOW),
+                )
+            )
+    found = store.tally(builders.at(-60))
+    assert (found.incidents, found.open, found.escalated) == (3, 2, 2)
+    assert (found.acted_on, found.acted_on_and_over, found.recovered) == (2, 2, 1)
+    assert (found.missed, found.wrong_actions) == (1, 1)
+    assert (found.detect_s, found.recover_s) == ((40.0, 41.0, 42.0), (100.0,))
+    assert found.actions == {"restart_pod": {"failed": 1, "succeeded": 1}}
+    assert found.causes == {"engine_hang": 3}
+    assert store.tally(NOW) == Tally()
+    store.prune(NOW + timedelta(days=1))
+    kept = store.tally(builders.at(-60))
+    assert (kept.incidents, kept.recovered, kept.actions) == (2, 0, {"restart_pod": {"failed": 1}})
 
 
 def test_pruning_keeps_the_incident_whose_cordon_still_stands(store: SqlStore) -> None:

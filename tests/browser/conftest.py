@@ -53,7 +53,9 @@ def chromium() -> Iterator[Any]:
     need("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(binary("chromium")), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=str(binary("chromium")),
+            args=["--no-sandbox", "--disable-gpu"],
+            timeout=300_000,  # ms
         )
         yield browser
         browser.close()

@@ -44,6 +44,7 @@ def test_axe_finds_no_fault_on_any_page(
 ) -> None:
     source = axe_source()
     context = chromium.new_context(color_scheme=scheme, locale="zh-CN")
+    context.set_default_timeout(300_000)  # ms
     page = context.new_page()
     faults = {}
     for path in paths if scheme == "light" else ("/", "/incidents/inc-hang", "/rules", paths[-1]):
@@ -62,6 +63,7 @@ def test_fields_have_labels_and_headings_skip_no_level(
     chromium: Any, site_url: str, paths: Any
 ) -> None:
     context = chromium.new_context()
+    context.set_default_timeout(300_000)  # ms
     page = context.new_page()
     for path in paths:
         page.goto(f"{site_url}{path}")
@@ -74,6 +76,7 @@ def test_fields_have_labels_and_headings_skip_no_level(
 
 def test_an_alert_is_announced_and_the_current_page_marked(chromium: Any, site_url: str) -> None:
     context = chromium.new_context()
+    context.set_default_timeout(300_000)  # ms
     page = context.new_page()
     page.goto(f"{site_url}/incidents/inc-hang")
     assert page.locator("[role=alert]").count() == 1

@@ -52,6 +52,7 @@ class Watched:
 @contextmanager
 def looking(browser: Any, origin: str, **options: Any) -> Iterator[Watched]:
     context = browser.new_context(**options)
+    context.set_default_timeout(300_000)  # ms
     try:
         yield Watched(context.new_page(), origin)
     finally:

@@ -52,8 +52,11 @@ def open_folder(stub_library: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="unprivileged-") as name:
         folder = Path(name)
         folder.chmod(0o755)
+        mask = os.umask(0o022)
         shutil.copy(stub_library, folder / stub_library.name)
+        (folder / stub_library.name).chmod(0o755)
         yield folder
+        os.umask(mask)
 
 
 @contextmanager

@@ -45,6 +45,14 @@ SAID = (
     ("generation_tokens is back in its band on 2 targets",
      "生成 token 速率 在 2 个对象上恢复到预期范围"),
     ("restart_pod was effective", "重启 Pod：有效"),
+    ("engine_hang on pod:serving/l-1", "推理引擎挂起（pod:serving/l-1）"),
+    ("evict_pod: termination has begun", "驱逐 Pod：已开始终止"),
+    ("effective: queue_time_p95 is back in its band on 5 targets; requests_waiting is back in "
+     "its band on 5 targets",
+     "有效：排队时间 p95 在 5 个对象上恢复到预期范围；排队请求数 在 5 个对象上恢复到预期范围"),
+    ("A person is needed: every remediation was tried", "需要人工处理：所有处置都已尝试"),
+    ("gpu_power 112 W, before 322 W (-2.0 for low(gpu_power) on gpus all)",
+     "GPU 功耗 112 W，之前 322 W（-2.0，low(gpu_power) on gpus all）"),
 )  # fmt: skip
 
 
@@ -117,3 +125,44 @@ def test_of_a_storm_only_what_a_message_can_show_is_put_into_words() -> None:
     assert len(said) == 500
     assert said[MOST_SPOKEN - 1].summary == "首 token 延迟 p95 17 s"
     assert said[MOST_SPOKEN] == replace(many[0])
+
+
+@pytest.mark.parametrize("text", ["y", "中", ": ", "x on y ", "a, b up"])
+def test_a_megabyte_of_anything_is_left_alone(text: str) -> None:
+    much = text * (1_000_000 // len(text))
+    assert speaker("zh", LEXICON)(much) == much
+
+
+def test_a_time_of_day_is_told_in_the_readers_zone() -> None:
+    summer = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    said = "xid 79 at 23:54:00: Xid errors: xid 79"
+    assert speaker("en", NO_WORDS, "Asia/Shanghai")(said).startswith("xid 79 at 07:54:00")
+    assert speaker("en", NO_WORDS, "Europe/Berlin", summer)(said).startswith("xid 79 at 01:54:00")
+    assert speaker("en", NO_WORDS)(said) == said
+
+
+def test_a_message_names_the_worst_of_each_signal_and_on_how_many_targets() -> None:
+    pods = [builders.pod(f"llama-8b-{n}") for n in range(3)]
+    found = builders.incident(
+        findings=(
+            *(builders.finding(p, score=3.0 + n, summary=f"TTFT p95 {n} s")
+              for n, p in enumerate(pods)),
+            builders.finding(signal="kv_usage", score=2.0, summary="KV cache used 1"),
+        ),
+    )  # fmt: skip
+    told = Notice(Occasion.OPENED, found, builders.NOW)
+    text = DingTalk(url="https://robot.example.com/send").render(told)
+    assert "- TTFT p95 2 s · on 3 targets" in text
+    assert "TTFT p95 1 s" not in text
+    assert text.index("TTFT p95 2 s") < text.index("KV cache used 1")
+
+
+def test_what_is_to_be_done_stands_before_why_and_that_before_the_symptoms() -> None:
+    asked = builders.intent(expires_at=builders.at(900))
+    found = builders.incident(diagnosis=builders.diagnosis())
+    told = Notice(Occasion.PROPOSED, found, builders.NOW, (asked,))
+    text = DingTalk(url="https://robot.example.com/send").render(told)
+    places = [
+        text.index(f"**{part}**") for part in ("To do", "Would do", "Cause", "Since", "Symptoms")
+    ]
+    assert places == sorted(places)

@@ -138,7 +138,7 @@ def test_the_overview_says_what_is_broken_what_waits_and_the_mode(site: Any) -> 
     busy = site.page("/").text
     for said in (
         "llama-8b-aaaa makes no tokens", "Waits for you", f"/approvals/{asked.id}", "Enforce mode",
-        "drain_node", "The last tick is 5 min old", "Scale out: effective",
+        "Circuit breaker open: Drain node", "The last tick is 5 min old", "Scale out: effective",
         "The engine hangs (90 %)",
     ):  # fmt: skip
         assert said in busy, said

@@ -23,6 +23,8 @@ from healer.ports import Matrix
 
 SCRAPES = 6
 """Enough for rates; the first one comes five seconds after a start."""
+SETTLED_S = 3
+"""A scrape takes a second at most, so by then it is known how it went."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,24 @@ def job(name: str, address: str, **labels: str) -> dict[str, Any]:
     }
 
 
-def wait_for_scrapes(url: str, jobs: int, scrapes: int = SCRAPES) -> None:
-    """Until each of the jobs has been scraped that often; fails on a page that is refused."""
-    query = f"count(count_over_time(scrape_samples_scraped[1h]) >= {scrapes})"
+def wait_for_scrapes(url: str, jobs: int, scrapes: int = SCRAPES) -> Asked:
+    """Until each of the jobs has been scraped that often; fails on a page that is refused.
+
+    What it gives asks about that very moment: a busy machine lets a scrape now and then last
+    longer than it may, which takes a page's series away until the next.
+    """
+    query = f"count(sum_over_time(up[1h]) >= {scrapes} and up == 1)"
     deadline = time.monotonic() + 180
-    asked = Asked(url)
-    while not len(found := asked.instant(query).values) or found[0, 0] < jobs:
-        assert time.monotonic() < deadline, f"{jobs} pages were not scraped {scrapes} times"
+    while True:
+        asked = Asked(url, int(time.time()) - SETTLED_S)
+        found = asked.instant(query).values
+        if len(found) and found[0, 0] == jobs:
+            return asked
+        if time.monotonic() > deadline:
+            refused = Asked(url).instant("max_over_time(up[1h]) == 0").labels
+            names = [each["job"] for each in refused]
+            raise AssertionError(f"{jobs} pages not scraped {scrapes} times; refused: {names}")
         time.sleep(0.2)
-    down = asked.instant("up == 0").labels
-    assert not down, f"refused pages: {[each['job'] for each in down]}"
 
 
 TARGET_LABELS: Mapping[str, Mapping[str, str]] = {
@@ -144,8 +154,7 @@ def scraped() -> Iterator[Asked]:
         for each in jobs:
             each["honor_labels"] = each["job_name"] == "kubelet"
         with servers.run_prometheus({"scrape_configs": jobs}) as prometheus:
-            wait_for_scrapes(prometheus.url, len(jobs))
-            yield Asked(prometheus.url)
+            yield wait_for_scrapes(prometheus.url, len(jobs))
 
 
 END_S = 1_772_625_600
@@ -232,5 +241,6 @@ def recorded_pages(data_folder: Path) -> Iterator[Mapping[str, Asked]]:
             server = stack.enter_context(servers.run_prometheus({"scrape_configs": jobs}))
             found |= dict.fromkeys(names, Asked(server.url))
         for names in ROUNDS:
-            wait_for_scrapes(found[names[0]].url, len(names))
+            settled = wait_for_scrapes(found[names[0]].url, len(names))
+            found |= dict.fromkeys(names, settled)
         yield found

@@ -58,7 +58,11 @@ FED: tuple[tuple[str, str, str], ...] = (
         "trtllm",
         "completion_rate error_ratio slo_errors slo_ttft",
     ),
-    ("dynamo/vllm-doc-example", "vllm", "completion_rate error_ratio slo_errors slo_ttft"),
+    (
+        "dynamo/vllm-doc-example",
+        "vllm",
+        "arrival_rate completion_rate error_ratio slo_errors slo_ttft",
+    ),
     ("dynamo/sglang-doc-example", "sglang", "generation_tokens prefix_hit_ratio prompt_tokens"),
     ("epp/llm-d-router-llm_d_epp", "gateway", f"{_EPP} pool_kv_usage pool_queue_size"),
     (

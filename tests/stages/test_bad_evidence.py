@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import NOW, at, finding, frame, incident, node, pod, signal, workload
+from builders import NOW, at, diagnosis, finding, frame, incident, node, pod, signal, workload
 
 from healer.adapters.rulebook import load_file, load_rules
+from healer.model.event import Event
 from healer.model.frame import Frame
 from healer.model.hypothesis import Side
 from healer.model.incident import Incident
@@ -213,3 +214,33 @@ def test_a_gpu_whose_xids_are_shown_had_none(tmp_path):
     leader = diagnose(case(), world(frames), book(tmp_path, asks)).leader
 
     assert [t.weight for t in leader.terms if t.family == "xid"] == [1.0]
+
+
+def rolled_out_after_a_blip(**changes) -> tuple[Incident, Snapshot]:
+    """A blip opened the incident, the rollout came two minutes after it, the slowness with that."""
+    blip = finding(PODS[1], signal="kv_usage", since=at(-600), at=at(-540))
+    slowness = finding(PODS[0], since=at(-450))
+    rollout = Event("rollout", OWNER, at(-470), "deployment/w went from a to b", {}, "kubernetes")
+    told = incident(
+        targets=(PODS[1], PODS[0]),
+        findings=(blip, slowness),
+        started_at=at(-600),
+        **changes,
+    )
+    return told, dataclasses.replace(world(slow()), events=(rollout,))
+
+
+def test_a_change_after_a_blip_that_went_away_may_have_caused_what_stays(tmp_path):
+    told, seen = rolled_out_after_a_blip()
+    blames = rule("release", require="changed within 30m", scope="workload")
+    causes = {h.cause for h in diagnose(told, seen, book(tmp_path, blames)).hypotheses}
+
+    assert "release" in causes
+
+
+def test_what_was_changed_after_we_acted_is_no_cause(tmp_path):
+    told, seen = rolled_out_after_a_blip(acted_on=diagnosis())
+    blames = rule("release", require="changed within 30m", scope="workload")
+    causes = {h.cause for h in diagnose(told, seen, book(tmp_path, blames)).hypotheses}
+
+    assert "release" not in causes

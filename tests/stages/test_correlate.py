@@ -363,3 +363,47 @@ def test_the_successor_of_a_pod_that_is_gone_joins_its_incident():
     )
 
     assert second.id == first[0].id
+
+
+def eight_gpus(free: int = 0) -> Topology:
+    """GPU-0 to GPU-7 on one node, each under a pod of a workload of its own but the last `free`."""
+    box = node("node-x", uid="nx")
+    entities, edges = {box: Entity(box, facts={"ready": True})}, set()
+    for i in range(8):
+        g, p, w = Target(Kind.GPU, f"GPU-{i}"), pod(f"pod-{i}"), workload(f"deployment/w{i}")
+        entities |= {g: Entity(g)} | ({} if i >= 8 - free else {p: Entity(p), w: Entity(w)})
+        edges |= {(g, box)} | (set() if i >= 8 - free else {(p, box), (p, g), (p, w)})
+    return Topology(entities, frozenset(edges))
+
+
+def brakes(*numbers: int, **changes) -> list:
+    known = {"signal": "gpu_throttle_power_brake", **changes}
+    return [finding(Target(Kind.GPU, f"GPU-{i}"), **known) for i in numbers]
+
+
+def test_a_gpu_that_shows_later_what_most_of_its_node_shows_is_no_incident_of_its_own():
+    world = eight_gpus(free=1)
+    before = run(brakes(0, 1, 2, 3, 4), snapshot(topology=world))
+    after = run(brakes(0, 1, 2, 3, 4, 7), snapshot(topology=world, seconds=60), before)
+
+    assert len(before) == len(after) == 1
+    assert Target(Kind.GPU, "GPU-7") in after[0].targets
+
+
+def test_a_gpu_of_the_same_node_with_another_trouble_is_an_incident_of_its_own():
+    world = eight_gpus(free=1)
+    before = run(brakes(0, 1, 2, 3, 4), snapshot(topology=world))
+    more = [*brakes(0, 1, 2, 3, 4), *brakes(7, signal="gpu_temp")]
+    after = run(more, snapshot(topology=world, seconds=60), before)
+
+    assert len(after) == 2
+
+
+def test_gpus_that_are_withheld_are_an_incident_for_as_long_as_they_are():
+    event = Event("gpus_withheld", node("node-0", uid="n0"), at(-60))
+    (opened,) = run((), snapshot(event))
+    (hours_later,) = run((), snapshot(event, seconds=7200), (opened,))
+    (over,) = run((), snapshot(seconds=7300), (hours_later,))
+
+    assert hours_later.quiet_since is None
+    assert over.quiet_since is not None

@@ -95,11 +95,11 @@ def crowd(seed: int) -> tuple[list[Member], Snapshot]:
 def test_members_are_bundled_as_if_each_were_compared_with_all(seed):
     members, snapshot = crowd(seed)
     within = LoopSettings().quiet_for
-    crowds = bonds._crowded(members, snapshot)
+    crowds = bonds.crowded(members, snapshot)
     group = {m.key: {m.key} for m in members}
     for one, other in itertools.combinations(members, 2):
         near = abs(one.since - other.since) <= within
-        if near and bonds._together(other, one, snapshot, crowds):
+        if near and bonds.together(other, one, snapshot, crowds):
             merged = group[one.key] | group[other.key]
             group.update(dict.fromkeys(merged, merged))
     plain = {frozenset(each) for each in group.values()}

@@ -10,6 +10,7 @@ import builders
 import healing_worlds as worlds
 import pytest
 
+from healer.model.hypothesis import Diagnosis, Side, Term
 from healer.model.incident import Phase
 from healer.model.intent import Effect, Outcome, State
 from healer.stages.phase import is_actionable, is_lost, settle, with_diagnosis
@@ -79,6 +80,26 @@ def test_a_known_cause_is_lost_when_nothing_known_fits_any_more() -> None:
     assert not is_lost(known, known)
     assert not is_lost(nothing, known)
     assert not is_lost(None, nothing)
+
+
+def asked(**sides: Side) -> Diagnosis:
+    """`routing` in the lead, too unsure to act on, with an answer to each of its questions."""
+    terms = tuple(Term(name, side, 1.0, "seen") for name, side in sides.items())
+    return builders.diagnosis(builders.hypothesis("routing", terms=terms, confidence=0.4))
+
+
+def test_a_cause_that_can_only_be_seen_less_well_than_before_is_lost() -> None:
+    known = asked(spread=Side.FOR, total=Side.AGAINST)
+    assert is_lost(known, asked(spread=Side.FOR, total=Side.MISSING))
+    assert is_lost(known, asked(spread=Side.MISSING, total=Side.AGAINST, news=Side.FOR))
+
+
+def test_an_answer_that_is_another_now_or_something_left_unexplained_is_news() -> None:
+    known = asked(spread=Side.FOR, total=Side.FOR)
+    assert not is_lost(known, asked(spread=Side.FOR, total=Side.FOR))
+    assert not is_lost(known, asked(spread=Side.AGAINST, total=Side.MISSING))
+    assert not is_lost(known, asked(spread=Side.FOR, total=Side.MISSING, coverage=Side.AGAINST))
+    assert not is_lost(known, builders.diagnosis(builders.hypothesis("kv_pressure")))
 
 
 def test_doubt_is_not_actionable() -> None:

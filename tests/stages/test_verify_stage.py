@@ -100,6 +100,15 @@ def test_a_sibling_with_troubles_of_its_own_says_nothing_about_this_repair() -> 
     assert effect(verify(EVICTED, seen(), other)) is Effect.EFFECTIVE
 
 
+def test_a_second_fault_of_the_incident_elsewhere_says_nothing_about_this_repair() -> None:
+    other = builders.pod("qwen-72b-x", uid="uid-x")
+    rolled = acted(ScaleWorkload(WORKLOAD, 4, 3), WORKLOAD)
+    still = calm(findings=(builders.finding(other, at=builders.at(300)),))
+    assert effect(verify(rolled, later(seen()), still)) is Effect.EFFECTIVE
+    mine = calm(findings=(builders.finding(worlds.PODS[1], at=builders.at(300)),))
+    assert effect(verify(rolled, later(seen()), mine)) is Effect.INEFFECTIVE
+
+
 @pytest.mark.parametrize("facts", [{NEW: {"ready": False}}, {WORKLOAD: {"replicas": 5}}])
 def test_a_replacement_that_is_not_ready_is_waited_for(facts: dict[Target, Any]) -> None:
     world = worlds.topology(facts)

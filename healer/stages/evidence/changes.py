@@ -39,8 +39,9 @@ class Change:
 
 
 def recent(scene: Scene, target: Target, span: timedelta = WITHIN) -> tuple[Change, ...]:
-    """Changes of `target` from `span` before the onset until just after it, oldest first."""
-    earliest, latest = scene.onset - span, scene.onset + LATE
+    """Changes of `target` from `span` before the onset until just after what lasts began, oldest
+    first."""
+    earliest, latest = scene.onset - span, scene.lasting_since + LATE
     found = [c for c in _changes(scene, target) if earliest <= c.at <= latest]
     return tuple(sorted(found, key=lambda c: c.at))
 
@@ -133,7 +134,7 @@ def correlation(scene: Scene, target: Target, affected: frozenset[Target]) -> tu
     touched = _touched(scene, target)
     union = affected | touched
     overlap = len(affected & touched) / len(union) if union else 0.0
-    gap = max(scene.onset - last.at, timedelta())
+    gap = max(scene.lasting_since - last.at, timedelta())
     weight = 2.5 * math.exp(-gap / FADES) * overlap
     said = (
         f"{last.said} {gap.total_seconds() / 60:.0f} min before the onset; "

@@ -217,6 +217,14 @@ class Scene:
         return self.incident.started_at
 
     @cached_property
+    def lasting_since(self) -> datetime:
+        """When the first of what is still to be explained began; a blip that opened the incident
+        and went away is not a part of that. Once we acted, the onset: our own doing is no cause."""
+        if self.incident.acted_on is not None:
+            return self.onset
+        return min((s.since for s in self.symptoms if s.grave), default=self.onset)
+
+    @cached_property
     def symptoms(self) -> tuple[Symptom, ...]:
         return symptoms(self.incident, self.now, self.step)
 
