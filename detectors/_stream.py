@@ -22,7 +22,6 @@ from sklearn.ensemble import IsolationForest
 
 from detectors._channels import (
     FIRST_ROWS,
-    NAMES,
     RESTLESS,
     SEASON,
     STEP,
@@ -99,7 +98,7 @@ def score_table(times: Floats, values: Floats, told: Told) -> Floats:
     for done, column in enumerate(values.T):
         told(0.8 + 0.2 * done / values.shape[1])
         size = np.abs(np.column_stack([errors[done], rest[:, done]]))
-        parts, _ = _tails(times, column, size, step)
+        parts, _ = _tails(times, column, size, step, once=False)
         own, joint = _agreed(parts[:, :-1]), parts[:, -1]
         scores.append(np.where(np.isfinite(joint), np.minimum(own, joint), own))
     ordered = np.sort(np.column_stack(scores), axis=1)[:, ::-1]
@@ -149,10 +148,13 @@ def blocks(times: Floats, step: float) -> list[tuple[int, int, int]]:
 
 
 def _tails(
-    times: Floats, values: Floats, errors: Floats, step: float
+    times: Floats, values: Floats, errors: Floats, step: float, *, once: bool = True
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Evidence of each channel by its own record, (T, K) → (T, K), NaN while unknown; and the
-    rows that later records count, (T,)."""
+    rows that later records count, (T,).
+
+    once: an alarm teaches once. Not for tables, whose columns judge one another.
+    """
     out = np.full(errors.shape, np.nan)
     after = hour_rows(step)
     counts, lasted, last = np.ones(len(times), dtype=bool), 0, -1 - after
@@ -170,7 +172,9 @@ def _tails(
             np.isfinite(errors[start:end]), evidence(tail, errors[start:end].T).T, np.nan
         )
         out[start:end] = np.where(known, np.minimum(found, _vouched(start - first, step)), np.nan)
-        said = out[start:end, : len(NAMES)]
+        if not once:
+            continue
+        said = out[start:end]
         mean = np.nan_to_num(said).sum(axis=1) / np.maximum(1, np.isfinite(said).sum(axis=1))
         run = _run_of(mean >= LOUD, lasted)
         at = np.arange(start, end)

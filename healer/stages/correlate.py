@@ -15,8 +15,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from healer.model.event import Event
 from healer.model.finding import Finding, Level
+from healer.model.frame import Frame
 from healer.model.incident import Incident, Phase, Severity
 from healer.model.snapshot import Snapshot
 from healer.model.target import Target
@@ -250,12 +253,27 @@ def _unseen(finding: Finding, snapshot: Snapshot, settings: LoopSettings) -> boo
     if not frames:
         return True
     newest = snapshot.now - lasts(settings.step)
+    if all(_is_off(frame, snapshot, newest.timestamp()) for frame in frames):
+        return False
     for frame in frames:
         seen = frame.last_seen()
         for i, target in enumerate(frame.targets):
             if target == finding.target and seen[i] >= newest.timestamp():
                 return False
     return True
+
+
+def _is_off(frame: Frame, snapshot: Snapshot, newest_s: float) -> bool:
+    """Whether this is a switch whose series are there only while it is on, and its source is
+    heard: then a row that ended tells that it is off."""
+    told = frame.values[np.isfinite(frame.values)]
+    if frame.signal.unit != "bool" or not (told > 0).all():
+        return False
+    return any(
+        other.signal.source == frame.signal.source and bool((other.last_seen() >= newest_s).any())
+        for other in snapshot.frames.values()
+        if other is not frame
+    )
 
 
 def _touches(

@@ -407,3 +407,25 @@ def test_gpus_that_are_withheld_are_an_incident_for_as_long_as_they_are():
 
     assert hours_later.quiet_since is None
     assert over.quiet_since is not None
+
+
+def waits(*, others: bool) -> tuple[Incident, Snapshot]:
+    """pod-0 could not be scheduled until two minutes ago; its series has ended with that."""
+    stuck = finding(pod("pod-0", uid="u0"), signal="pod_unschedulable", at=at(-120))
+    (before,) = run([stuck])
+    ended = np.concatenate([np.ones((1, 30)), np.full((1, 10), np.nan)], axis=1)
+    where = (pod("pod-0", uid="u0"),)
+    frames = {"pod_unschedulable": frame(ended, where, name="pod_unschedulable", unit="bool")}
+    if others:
+        frames["pod_ready"] = frame(np.zeros((1, 40)), where, name="pod_ready", unit="bool")
+    return before, snapshot(frames=frames)
+
+
+def test_a_switch_that_shows_only_while_on_is_off_where_its_source_is_heard():
+    before, now = waits(others=True)
+    assert run((), now, (before,))[0].quiet_since == NOW
+
+
+def test_a_switch_that_ends_with_its_source_cannot_be_told():
+    before, now = waits(others=False)
+    assert run((), now, (before,))[0].quiet_since is None
