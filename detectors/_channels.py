@@ -38,7 +38,7 @@ def channels(times: Floats, values: Floats, step_s: float) -> Floats:
     """Errors, signed but for `shape`, (T,) → (T, 7), NaN where the past says nothing."""
     reference, last_week = _same_time(times, values, step_s)
     residual = values - reference
-    hour = hour_rows(step_s)
+    hour = max(12, round(HOUR_S / step_s))
     short, step = _recent(values, hour)
     calm_short, calm_step = _recent(residual, hour)
     short = np.where(_usual(calm_short, step_s) < _usual(short, step_s), calm_short, short)
@@ -63,11 +63,6 @@ def channels(times: Floats, values: Floats, step_s: float) -> Floats:
     shape = nearest_before(values, hour // 2)
     restless = _restlessness(values, hour, day)
     return np.column_stack([season, short, step, lasting, week, restless, shape])
-
-
-def hour_rows(step_s: float) -> int:
-    """Rows of the hour that `short` and its like compare with, at least 12."""
-    return max(12, round(HOUR_S / step_s))
 
 
 def _restlessness(values: Floats, hour: int, day: int) -> Floats:

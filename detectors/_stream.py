@@ -4,9 +4,8 @@ At the start of each block the tails are refitted on the errors of the last seve
 were out of sample when they were made, and twice a week the forest is. A block is a quarter of
 a day, shorter at the beginning, when every hour doubles what is known.
 
-An alarm teaches once: only its first rows enter the record, and on the first day nothing does
-for an hour after it, while the hour before is still its own. Forty minutes of one fault and
-forty of recovery are not eighty surprises; counted as such they hide what follows.
+An alarm teaches once: only its first rows enter the record. Three hours of one fault are not
+thirty-six surprises; counted as such they hide what follows.
 """
 
 from __future__ import annotations
@@ -20,15 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from detectors._channels import (
-    FIRST_ROWS,
-    RESTLESS,
-    SEASON,
-    STEP,
-    WEEK,
-    channels,
-    hour_rows,
-)
+from detectors._channels import FIRST_ROWS, RESTLESS, SEASON, STEP, WEEK, channels
 from detectors._profile import DAY_S, Floats
 from detectors._stuck import stuck
 from detectors._tail import evidence, fit_tail
@@ -46,11 +37,10 @@ HEAVIEST = 0.8
 """Bound of the tail index: freer than on the tick, for series nobody chose."""
 MEMORY_ROWS = 3
 LOUD = 2.0
-"""Mean evidence of the channels that can speak, from which a row belongs to an alarm."""
+"""Mean evidence of the channels from which a row belongs to an alarm."""
 ALARM_ROWS = 3
 """Rows of one alarm that enter the record: as many as the memory spans, so that a blip is kept
-whole. Where alarms and their echo make up more than half of a record, all of it counts: that is
-no fault."""
+whole. Where alarms make up more than half of a record, all of it counts: that is no fault."""
 FROZEN = 2.2
 """Score of a value that repeats as long as is strange, reached in proportion: found by itself,
 for each channel takes it for ordinary. Level page; never act, for idle may look the same."""
@@ -156,8 +146,7 @@ def _tails(
     once: an alarm teaches once. Not for tables, whose columns judge one another.
     """
     out = np.full(errors.shape, np.nan)
-    after = hour_rows(step)
-    counts, lasted, last = np.ones(len(times), dtype=bool), 0, -1 - after
+    counts, lasted = np.ones(len(times), dtype=bool), 0
     for first, start, end in blocks(times, step):
         seen = values[first:start]
         seen = seen[np.isfinite(seen)]
@@ -174,14 +163,8 @@ def _tails(
         out[start:end] = np.where(known, np.minimum(found, _vouched(start - first, step)), np.nan)
         if not once:
             continue
-        said = out[start:end]
-        mean = np.nan_to_num(said).sum(axis=1) / np.maximum(1, np.isfinite(said).sum(axis=1))
-        run = _run_of(mean >= LOUD, lasted)
-        at = np.arange(start, end)
-        ended = np.maximum.accumulate(np.where(run > ALARM_ROWS, at, last))
-        young = times[start - 1] - times[first] < DAY_S
-        counts[start:end] = at - ended > (after if young else 0)
-        lasted, last = int(run[-1]), int(ended[-1])
+        run = _run_of(np.nan_to_num(out[start:end]).mean(axis=1) >= LOUD, lasted)
+        counts[start:end], lasted = run <= ALARM_ROWS, int(run[-1])
     return out, counts
 
 
