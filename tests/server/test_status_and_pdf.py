@@ -29,7 +29,7 @@ def test_the_status_says_what_the_banners_of_the_overview_say(site: Any) -> None
     assert (told["mode"], told["stale"]) == ("enforce", True)
     assert told["switched_off"] == "maintenance token=***"
     page = site.page("/").text
-    assert "drain_node" in page
+    assert "Circuit breaker open: Drain node" in page
 
 
 def test_before_the_first_tick_the_status_is_not_stale(site: Any) -> None:
