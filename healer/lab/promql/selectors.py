@@ -7,7 +7,7 @@ staleness markers left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -152,7 +152,9 @@ def solid(holes: Bools) -> Iterator[tuple[Ints, Ints]]:
             yield torn[which.reshape(-1) == group], columns
 
 
-def _gathered(tsdb: Tsdb, node: Any, ends_ms: Ints, range_ms: int, steps: Steps) -> list[Bundle]:
+def _gathered(
+    tsdb: Tsdb, node: Any, ends_ms: Ints, range_ms: int, steps: Steps
+) -> Sequence[Bundle]:
     try:
         handles = tsdb.find(matchers_of(node))
     except ValueError as error:
