@@ -18,7 +18,7 @@ from healer.stages.evidence.relations import related
 from healer.stages.evidence.score import Candidate, logit
 from healer.stages.evidence.sight import Scene
 
-SLOPE, OFFSET = 1.0, 0.4
+SLOPE, OFFSET = 1.0, 0.2
 """Platt's map of the softmax share, on the logit. Fitted with scenarios held out it would be far
 bolder (docs/diagnosis.md); a simulated fleet is kinder than a real one, so it is taken in part."""
 
