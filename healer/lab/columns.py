@@ -189,24 +189,16 @@ def gather(
         times, values = spans[0][0].cut(rows[0], spans[0][1])
         order = np.argsort(handles, kind="stable")
         return [Bundle(handles[order], times, np.ascontiguousarray(values[order]))]
-    held, which = _alike(rows >= 0)
+    held, which = np.unique(rows >= 0, axis=1, return_inverse=True)
     bundles = []
     for group, where in enumerate(held.T):
-        mine = np.flatnonzero(which == group)
+        mine = np.flatnonzero(which.reshape(-1) == group)
         parts = [spans[at][0].cut(rows[at, mine], spans[at][1]) for at in np.flatnonzero(where)]
         if parts:
             times = np.concatenate([part[0] for part in parts])
             values = np.ascontiguousarray(np.concatenate([part[1] for part in parts], axis=1))
             bundles.append(Bundle(handles[mine], times, values))
     return united(bundles)
-
-
-def _alike(held: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """The distinct columns of [C, N], [C, G], and which of them each column is, [N]."""
-    if held.all():
-        return held[:, :1], np.zeros(held.shape[1], np.int64)
-    distinct, which = np.unique(held, axis=1, return_inverse=True)
-    return distinct, which.reshape(-1)
 
 
 def united(bundles: Sequence[Bundle]) -> list[Bundle]:

@@ -60,7 +60,6 @@ class Tsdb:
         self._handle_of: dict[Labels, int] = {}
         self._index: dict[str, dict[str, list[int]]] = {}
         self._found: dict[tuple[Matcher, ...], NDArray[np.int64]] = {}
-        self._gathered: dict[tuple[bytes, int, int], Sequence[Bundle]] = {}
         self._blocks: list[Chunk] = []
         self._lanes: list[Lane] = []
         self._lane_of = np.full(64, -1, np.int64)
@@ -143,22 +142,24 @@ class Tsdb:
     def labels_of(self, handles: Iterable[int]) -> list[Labels]:
         return [self._labels[handle] for handle in handles]
 
-    def gather(self, handles: NDArray[np.int64], start_ms: int, end_ms: int) -> Sequence[Bundle]:
-        """Samples with start_ms <= time <= end_ms, series with the same times together.
-
-        Many signals ask for the same samples, so answers are kept until the next is written; they
-        are not to be changed.
-        """
+    def gather(self, handles: NDArray[np.int64], start_ms: int, end_ms: int) -> list[Bundle]:
+        """Samples with start_ms <= time <= end_ms, series with the same times together."""
         if not len(handles):
-            return ()
-        key = handles.tobytes(), start_ms, end_ms
+            return []
         with self._lock:
-            found = self._gathered.get(key)
-            if found is None:
-                found = self._gathered[key] = tuple(self._collected(handles, start_ms, end_ms))
-                for bundle in found:
-                    bundle.values.flags.writeable = False
-            return found
+            blocks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
+            lane_of = self._lane_of[handles]
+            lanes = sorted(lane for lane in set(lane_of.tolist()) if lane >= 0)
+            if blocks or len(lanes) < 2:
+                for lane in lanes:
+                    blocks += self._lanes[lane].between(start_ms, end_ms)
+                return gather(blocks, handles, start_ms, end_ms)
+            # Most questions are about now: then every series is in its own lane alone.
+            found: list[Bundle] = []
+            for lane in lanes:
+                chunks = self._lanes[lane].between(start_ms, end_ms)
+                found += gather(chunks, handles[lane_of == lane], start_ms, end_ms)
+            return united(found)
 
     def select(self, matchers: Sequence[Matcher], start_s: float, end_s: float) -> list[Selected]:
         """Raw samples of the matching series that have any in [start_s, end_s]."""
@@ -204,25 +205,9 @@ class Tsdb:
         self._found.clear()
         return handle
 
-    def _collected(self, handles: NDArray[np.int64], start_ms: int, end_ms: int) -> list[Bundle]:
-        blocks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
-        lane_of = self._lane_of[handles]
-        lanes = sorted(lane for lane in set(lane_of.tolist()) if lane >= 0)
-        if blocks or len(lanes) < 2:
-            for lane in lanes:
-                blocks += self._lanes[lane].between(start_ms, end_ms)
-            return gather(blocks, handles, start_ms, end_ms)
-        # Most questions are about now: then every series is in its own lane alone.
-        found: list[Bundle] = []
-        for lane in lanes:
-            chunks = self._lanes[lane].between(start_ms, end_ms)
-            found += gather(chunks, handles[lane_of == lane], start_ms, end_ms)
-        return united(found)
-
     def _note(self, handles: NDArray[np.int64], first_ms: int, last_ms: int) -> None:
         self._first_ms[handles] = np.minimum(self._first_ms[handles], first_ms)
         self._last_ms[handles] = last_ms
-        self._gathered.clear()
 
     def _check_newer(self, handles: NDArray[np.int64], at_ms: int) -> None:
         late = self._last_ms[handles] >= at_ms

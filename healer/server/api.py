@@ -122,10 +122,10 @@ def incidents(
     deps: Deps,
     *,
     phase: Annotated[list[Phase], Query(max_length=50)] = [],  # noqa: B006  FastAPI copies it
-    severity: Annotated[list[Severity], Query(max_length=50)] = [],  # noqa: B006
-    cause: Names = [],  # noqa: B006
-    namespace: Names = [],  # noqa: B006
-    node: Names = [],  # noqa: B006
+    severity: Annotated[list[Severity], Query(max_length=50)] = [],  # noqa: B006  as above
+    cause: Names = [],  # noqa: B006  as above
+    namespace: Names = [],  # noqa: B006  as above
+    node: Names = [],  # noqa: B006  as above
     since: Time | None = None,
     until: Time | None = None,
     q: Annotated[str, Query(max_length=200)] = "",

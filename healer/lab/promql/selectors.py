@@ -7,7 +7,7 @@ staleness markers left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -152,9 +152,7 @@ def solid(holes: Bools) -> Iterator[tuple[Ints, Ints]]:
             yield torn[which.reshape(-1) == group], columns
 
 
-def _gathered(
-    tsdb: Tsdb, node: Any, ends_ms: Ints, range_ms: int, steps: Steps
-) -> Sequence[Bundle]:
+def _gathered(tsdb: Tsdb, node: Any, ends_ms: Ints, range_ms: int, steps: Steps) -> list[Bundle]:
     try:
         handles = tsdb.find(matchers_of(node))
     except ValueError as error:
