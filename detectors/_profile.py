@@ -23,7 +23,7 @@ LEVEL_S = DAY_S
 REFIT_S = 21_600.0
 
 
-def quiet_median(values: Floats, axis: int = -1) -> Floats:
+def quiet_median(values: NDArray[np.floating], axis: int = -1) -> Floats:
     """Median without the NaN; NaN, unwarned, where nothing is. Sorting beats nanmedian here."""
     ordered = np.sort(values, axis=axis)
     count = np.isfinite(ordered).sum(axis=axis, keepdims=True)

@@ -14,6 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors._profile import quiet_median
+
 Floats = NDArray[np.float64]
 
 BINS = 24
@@ -51,7 +53,7 @@ def trend(times: Floats, values: NDArray[np.floating]) -> Trend:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         binned = np.stack(
-            [np.nanmedian(values[:, a:b], axis=1) for a, b in pairwise(edges)],
+            [quiet_median(values[:, a:b]) for a, b in pairwise(edges)],
             axis=1,
         ).astype(np.float64)
         middle = np.array([times[a:b].mean() for a, b in pairwise(edges)])
@@ -63,9 +65,9 @@ def trend(times: Floats, values: NDArray[np.floating]) -> Trend:
         (early,) = _quantiles(slopes[:, second < half], (0.5,))
         (late,) = _quantiles(slopes[:, first >= half], (0.5,))
         at_s, from_s = float(times[-1]), float(times[0])
-        level = np.nanmedian(binned + slope[:, None] * (at_s - middle), axis=1)
+        level = quiet_median(binned + slope[:, None] * (at_s - middle))
         line = level[:, None] - slope[:, None] * (at_s - middle)
-        spread = 1.4826 * np.nanmedian(np.abs(binned - line), axis=1)
+        spread = 1.4826 * quiet_median(np.abs(binned - line))
     few = np.isfinite(binned).sum(axis=1) < min(_FEWEST, count)
     way = np.sign(slope)
     steady = ~few & (way != 0)

@@ -137,14 +137,19 @@ class Forecast(Detector):
         )
 
 
-def _moving(frame: Frame) -> Trend:
-    """The trend of rows that went anywhere; NaN for the many that stand still, unmeasured."""
+def _moving(frame: Frame) -> Trend | None:
+    """The trend of rows that went anywhere; NaN for the many that stand still, unmeasured.
+
+    None where nothing moves at all.
+    """
     quarter = max(1, len(frame.times) // 4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         begin = np.nanmean(frame.values[:, :quarter], axis=1)
         end = np.nanmean(frame.values[:, -quarter:], axis=1)
     rows = np.flatnonzero(np.abs(end - begin) >= max(frame.signal.matters / 4, 1e-12))
+    if not len(rows):
+        return None
     lines = trend(frame.times, frame.values[rows])
 
     def spread(part: NDArray[Any]) -> NDArray[Any]:

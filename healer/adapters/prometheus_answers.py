@@ -64,16 +64,17 @@ def matrix(answer: Answer, grid_ms: NDArray[np.int64]) -> Rows:
     found = _result(answer, "matrix")
     step_ms = int(grid_ms[1] - grid_ms[0]) if len(grid_ms) > 1 else 1
     series = [each for each in found if "values" in each]
+    try:
+        samples = [sample for each in series for sample in each["values"]]
+        times = np.array([at for at, _ in samples], np.float64)
+        numbers = np.fromiter((float(text) for _, text in samples), np.float64, len(samples))
+    except (TypeError, ValueError) as error:
+        raise Temporary("a series of the answer is not readable") from error
+    rows = np.repeat(np.arange(len(series)), [len(each["values"]) for each in series])
+    columns = np.rint((times * 1000 - grid_ms[0]) / step_ms).astype(np.int64)
+    inside = (columns >= 0) & (columns < len(grid_ms))
     values = np.full((len(series), len(grid_ms)), np.nan)
-    for row, each in zip(values, series, strict=True):
-        try:
-            times = np.array([at for at, _ in each["values"]], np.float64)
-            numbers = np.fromiter((float(n) for _, n in each["values"]), np.float64, len(times))
-        except (TypeError, ValueError) as error:
-            raise Temporary("a series of the answer is not readable") from error
-        at = np.rint((times * 1000 - grid_ms[0]) / step_ms).astype(np.int64)
-        inside = (at >= 0) & (at < len(row))
-        row[at[inside]] = numbers[inside]
+    values[rows[inside], columns[inside]] = numbers[inside]
     return Rows(_labels(series), values, _told(answer, len(found) - len(series)))
 
 

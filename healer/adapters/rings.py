@@ -6,7 +6,7 @@ are asked again, because samples arrive late; a row that has no sample left is f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from sys import intern
 
@@ -29,8 +29,9 @@ class Ring:
         self._columns = max(2, round(window / step) + 1)
         self._end_s: float | None = None
         self._values = np.empty((0, self._columns), np.float32)
-        self._labels: dict[_Key, Mapping[str, str]] = {}
-        """In the order of the rows."""
+        self._row_of: dict[_Key, int] = {}
+        """In the order of the rows, as are the labels."""
+        self._labels: tuple[Mapping[str, str], ...] = ()
 
     def missing(self, now: datetime) -> tuple[datetime, datetime]:
         """The span to ask for at `now`, both ends included and on the grid."""
@@ -44,17 +45,16 @@ class Ring:
         """Lay the answer for `missing`'s span over what is known; it is right where both are."""
         first = self._slide_to(end.timestamp(), start.timestamp())
         self._values[:, first:] = np.nan
-        keys = [_key(labels) for labels in answer.labels]
-        fresh = [key for key in dict.fromkeys(keys) if key not in self._labels]
+        keys = [tuple(sorted(labels.items())) for labels in answer.labels]
+        fresh = [key for key in dict.fromkeys(keys) if key not in self._row_of]
         if fresh:
             more = np.full((len(fresh), self._columns), np.nan, np.float32)
             self._values = np.concatenate([self._values, more])
-            self._labels |= {key: dict(key) for key in fresh}
+            self._know([*self._row_of, *map(_interned, fresh)])
         if keys and len(answer.times):
-            row_of = {key: row for row, key in enumerate(self._labels)}
             columns = self._columns_of(answer.times)
             inside = (columns >= first) & (columns < self._columns)
-            rows = np.array([row_of[key] for key in keys])
+            rows = np.array([self._row_of[key] for key in keys])
             self._values[np.ix_(rows, columns[inside])] = answer.values[:, inside]
         self._forget_empty()
 
@@ -67,7 +67,7 @@ class Ring:
             late = round((end_s - self._end_s) / self._step_s)
             if 0 <= late < self._columns:
                 values[:, : self._columns - late] = self._values[:, late:]
-        return Matrix(times, values, tuple(self._labels.values()))
+        return Matrix(times, values, self._labels)
 
     def _floor(self, now: datetime) -> float:
         return float(np.floor(now.timestamp() / self._step_s) * self._step_s)
@@ -94,10 +94,14 @@ class Ring:
         alive = np.flatnonzero(np.isfinite(self._values).any(axis=1))
         if len(alive) < len(self._values):
             self._values = self._values[alive]
-            rows = list(self._labels.items())
-            self._labels = dict(rows[at] for at in alive)
+            keys = list(self._row_of)
+            self._know([keys[at] for at in alive])
+
+    def _know(self, keys: Sequence[_Key]) -> None:
+        self._row_of = {key: row for row, key in enumerate(keys)}
+        self._labels = tuple(dict(key) for key in keys)
 
 
-def _key(labels: Mapping[str, str]) -> _Key:
-    """Ten thousand rows share few label values; interned, each is held once."""
-    return tuple(sorted((intern(name), intern(value)) for name, value in labels.items()))
+def _interned(key: _Key) -> _Key:
+    """Ten thousand rows share few label values: each is held once."""
+    return tuple((intern(name), intern(value)) for name, value in key)

@@ -20,6 +20,9 @@ ABSENT_BITS = np.uint64(0x7FF00000000000AB)
 COLUMNS = 240
 """Of one chunk: an hour at 15 s. A series that died costs no more than its last chunk."""
 
+REMEMBERED = 1024
+"""Sets of series whose rows a chunk remembers: the same few questions come every few seconds."""
+
 
 def is_stale(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     marked: NDArray[np.bool_] = values.view(np.uint64) == STALE_BITS
@@ -52,7 +55,7 @@ class Bundle:
 class Chunk:
     """A matrix that grows by rows, and by columns up to its capacity."""
 
-    __slots__ = ("_handles", "_order", "_times_ms", "_values", "_written", "length")
+    __slots__ = ("_asked", "_handles", "_order", "_times_ms", "_values", "_written", "length")
 
     def __init__(self, rows: int, columns: int = COLUMNS) -> None:
         self._times_ms = np.zeros(columns, np.int64)
@@ -63,6 +66,8 @@ class Chunk:
         """Sorts them."""
         self._written = (np.zeros(0, np.int64), np.zeros(0, np.int64))
         """Handles and rows of the last scrape: most often the next one has the same."""
+        self._asked: dict[bytes, tuple[NDArray[np.int64], bool]] = {}
+        """Answers of `rows_of`, until a row is added."""
         self.length = 0
         """Columns in use."""
 
@@ -94,8 +99,18 @@ class Chunk:
     def full(self) -> bool:
         return self.length == len(self._times_ms)
 
-    def rows_of(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
-        """-1 for a series that is not in here."""
+    def rows_of(self, handles: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+        """-1 for a series that is not in here, and whether all of them are."""
+        key = handles.tobytes()
+        known = self._asked.get(key)
+        if known is None:
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            rows = self._rows_of(handles)
+            known = self._asked[key] = (rows, bool((rows >= 0).all()))
+        return known
+
+    def _rows_of(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
         if not len(self._handles):
             return np.full(len(handles), -1, np.int64)
         near = np.searchsorted(self._handles, handles, sorter=self._order)
@@ -107,8 +122,9 @@ class Chunk:
         """Like `rows_of`, with a row made for every series that has none."""
         if np.array_equal(self._written[0], handles):
             return self._written[1]
-        new = handles[self.rows_of(handles) < 0]
+        new = handles[self._rows_of(handles) < 0]
         if len(new):
+            self._asked.clear()
             self._handles = np.concatenate([self._handles, new])
             self._order = np.argsort(self._handles)
             need = len(self._handles)
@@ -116,7 +132,7 @@ class Chunk:
                 extra = max(need, len(self._values) * 3 // 2) - len(self._values)
                 more = absent_values(extra, len(self._times_ms))
                 self._values = np.concatenate([self._values, more])
-        rows = self.rows_of(handles)
+        rows = self._rows_of(handles)
         self._written = (handles.copy(), rows)
         return rows
 
@@ -130,8 +146,7 @@ class Chunk:
     def span(self, start_ms: int, end_ms: int) -> slice:
         times = self._times_ms[: self.length]
         return slice(
-            int(np.searchsorted(times, start_ms, "left")),
-            int(np.searchsorted(times, end_ms, "right")),
+            int(times.searchsorted(start_ms, "left")), int(times.searchsorted(end_ms, "right"))
         )
 
     def cut(
@@ -176,29 +191,42 @@ class Lane:
 def gather(
     chunks: Sequence[Chunk], handles: NDArray[np.int64], start_ms: int, end_ms: int
 ) -> list[Bundle]:
-    """The samples of these series in that span; series found in the same chunks together."""
+    """The samples of these series, ascending, in that span; series found in the same chunks
+    together."""
     spans = [
         (chunk, span)
         for chunk in sorted((each for each in chunks if each.length), key=lambda c: c.first_ms)
         if (span := chunk.span(start_ms, end_ms)).start < span.stop
     ]
+    found = [chunk.rows_of(handles) for chunk, _ in spans]
     if not spans or not len(handles):
         return []
-    rows = np.stack([chunk.rows_of(handles) for chunk, _ in spans])
-    if len(spans) == 1 and (rows >= 0).all():  # most questions: what is about now, all of it there
-        times, values = spans[0][0].cut(rows[0], spans[0][1])
-        order = np.argsort(handles, kind="stable")
-        return [Bundle(handles[order], times, np.ascontiguousarray(values[order]))]
+    if all(everything for _, everything in found):  # most questions
+        cuts = [
+            chunk.cut(rows, span) for (chunk, span), (rows, _) in zip(spans, found, strict=True)
+        ]
+        return [_joined(handles, cuts)]
+    rows = np.stack([each for each, _ in found])
     held, which = np.unique(rows >= 0, axis=1, return_inverse=True)
     bundles = []
     for group, where in enumerate(held.T):
         mine = np.flatnonzero(which.reshape(-1) == group)
-        parts = [spans[at][0].cut(rows[at, mine], spans[at][1]) for at in np.flatnonzero(where)]
-        if parts:
-            times = np.concatenate([part[0] for part in parts])
-            values = np.ascontiguousarray(np.concatenate([part[1] for part in parts], axis=1))
-            bundles.append(Bundle(handles[mine], times, values))
+        cuts = [spans[at][0].cut(rows[at, mine], spans[at][1]) for at in np.flatnonzero(where)]
+        if cuts:
+            bundles.append(_joined(handles[mine], cuts))
     return united(bundles)
+
+
+def _joined(
+    handles: NDArray[np.int64], cuts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]
+) -> Bundle:
+    """What several chunks have of the same series, one after another."""
+    if len(cuts) == 1:
+        return Bundle(handles, cuts[0][0], np.ascontiguousarray(cuts[0][1]))
+    times = np.concatenate([cut[0] for cut in cuts])
+    return Bundle(
+        handles, times, np.ascontiguousarray(np.concatenate([c[1] for c in cuts], axis=1))
+    )
 
 
 def united(bundles: Sequence[Bundle]) -> list[Bundle]:
@@ -208,6 +236,9 @@ def united(bundles: Sequence[Bundle]) -> list[Bundle]:
         same.setdefault(bundle.times_ms.tobytes(), []).append(bundle)
     united = []
     for each in same.values():
+        if len(each) == 1:
+            united += each
+            continue
         handles = np.concatenate([bundle.handles for bundle in each])
         values = np.concatenate([bundle.values for bundle in each])
         order = np.argsort(handles)

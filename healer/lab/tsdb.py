@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from healer.lab.columns import (
+    REMEMBERED,
     Bundle,
     Chunk,
     Lane,
@@ -28,6 +29,9 @@ from healer.lab.matchers import Matcher
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted by name, no empty values: hashable, and the order Prometheus shows them in."""
+
+_Homes = tuple[NDArray[np.int64], list[tuple[Lane, NDArray[np.int64]]]]
+"""Series, ascending, and which of them each lane has."""
 
 NEVER_MS = np.iinfo(np.int64).min // 2
 
@@ -63,6 +67,8 @@ class Tsdb:
         self._blocks: list[Chunk] = []
         self._lanes: list[Lane] = []
         self._lane_of = np.full(64, -1, np.int64)
+        self._homes: dict[bytes, _Homes] = {}
+        """Answers of `_homes_of`, until a series finds its lane."""
         self._first_ms = np.full(64, -NEVER_MS, np.int64)
         self._last_ms = np.full(64, NEVER_MS, np.int64)
 
@@ -148,17 +154,15 @@ class Tsdb:
             return []
         with self._lock:
             blocks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
-            lane_of = self._lane_of[handles]
-            lanes = sorted(lane for lane in set(lane_of.tolist()) if lane >= 0)
-            if blocks or len(lanes) < 2:
-                for lane in lanes:
-                    blocks += self._lanes[lane].between(start_ms, end_ms)
-                return gather(blocks, handles, start_ms, end_ms)
+            ascending, homes = self._homes_of(handles)
+            if blocks or len(homes) < 2:
+                for lane, _ in homes:
+                    blocks += lane.between(start_ms, end_ms)
+                return gather(blocks, ascending, start_ms, end_ms)
             # Most questions are about now: then every series is in its own lane alone.
             found: list[Bundle] = []
-            for lane in lanes:
-                chunks = self._lanes[lane].between(start_ms, end_ms)
-                found += gather(chunks, handles[lane_of == lane], start_ms, end_ms)
+            for lane, its in homes:
+                found += gather(lane.between(start_ms, end_ms), its, start_ms, end_ms)
             return united(found)
 
     def select(self, matchers: Sequence[Matcher], start_s: float, end_s: float) -> list[Selected]:
@@ -209,6 +213,21 @@ class Tsdb:
         self._first_ms[handles] = np.minimum(self._first_ms[handles], first_ms)
         self._last_ms[handles] = last_ms
 
+    def _homes_of(self, handles: NDArray[np.int64]) -> _Homes:
+        key = handles.tobytes()
+        known = self._homes.get(key)
+        if known is None:
+            if len(self._homes) >= REMEMBERED:
+                self._homes.clear()
+            ascending = np.sort(handles)
+            lanes = self._lane_of[ascending]
+            homes = [
+                (self._lanes[lane], ascending[lanes == lane])
+                for lane in np.unique(lanes[lanes >= 0]).tolist()
+            ]
+            known = self._homes[key] = (ascending, homes)
+        return known
+
     def _check_newer(self, handles: NDArray[np.int64], at_ms: int) -> None:
         late = self._last_ms[handles] >= at_ms
         if late.any():
@@ -226,6 +245,7 @@ class Tsdb:
             else:
                 home = int(lanes[~newborn][0])
             self._lane_of[handles[newborn]] = home
+            self._homes.clear()
             lanes = self._lane_of[handles]
         return lanes
 

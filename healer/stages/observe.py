@@ -111,10 +111,10 @@ def first_seen(frames: Iterable[Frame]) -> Mapping[Target, float]:
     seen: dict[Target, float] = {}
     for frame in frames:
         present = np.isfinite(frame.values)
-        for at, target in enumerate(frame.targets):
-            if present[at].any():
-                begun = float(frame.times[int(np.argmax(present[at]))])
-                seen[target] = min(begun, seen.get(target, begun))
+        begins = np.where(present.any(axis=1), frame.times[present.argmax(axis=1)], np.nan)
+        for target, begun in zip(frame.targets, begins.tolist(), strict=True):
+            if begun < seen.get(target, np.inf):
+                seen[target] = begun
     return seen
 
 

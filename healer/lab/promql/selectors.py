@@ -7,7 +7,7 @@ staleness markers left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -124,15 +124,17 @@ def windows_of(inner: Vector, grid_ms: Ints, ends_ms: Ints, range_ms: int) -> Wi
 
 
 def _parts(found: Vector, times_ms: Ints, ends_ms: Ints, range_ms: int) -> Iterator[Window]:
+    def window(labels: Sequence[Labels], times: Ints, values: Floats) -> Window:
+        first = times.searchsorted(ends_ms - range_ms, "left")
+        return Window(labels, times, values, first, times.searchsorted(ends_ms, "right"))
+
+    if found.present.all():  # most often
+        if len(found):
+            yield window(found.labels, times_ms, found.values)
+        return
     for rows, columns in solid(~found.present):
-        times = times_ms[columns]
-        yield Window(
-            [found.labels[row] for row in rows],
-            times,
-            found.values[np.ix_(rows, columns)],
-            np.searchsorted(times, ends_ms - range_ms, "left"),
-            np.searchsorted(times, ends_ms, "right"),
-        )
+        labels = [found.labels[row] for row in rows]
+        yield window(labels, times_ms[columns], found.values[np.ix_(rows, columns)])
 
 
 def solid(holes: Bools) -> Iterator[tuple[Ints, Ints]]:
@@ -173,10 +175,15 @@ def _looked_up(tsdb: Tsdb, node: Any, steps: Steps) -> tuple[Vector, Ints]:
         names = tsdb.labels_of(bundle.handles.tolist())
         for rows, columns in solid(is_absent(bundle.values)):
             times = bundle.times_ms[columns]
-            at = np.searchsorted(times, ends, "right") - 1
+            at = times.searchsorted(ends, "right") - 1
             seen = (at >= 0) & (times[at] >= ends - LOOKBACK_MS)
-            cells = bundle.values[np.ix_(rows, columns[at])]
-            labels += [names[row] for row in rows]
+            whole = len(rows) == len(names)
+            cells = (
+                bundle.values[:, columns[at]]
+                if whole
+                else bundle.values[rows[:, None], columns[at]]
+            )
+            labels += names if whole else [names[row] for row in rows]
             values.append(cells)
             present.append(seen[None, :] & ~is_stale(cells))
             taken.append(np.broadcast_to(times[at], cells.shape))
@@ -184,6 +191,8 @@ def _looked_up(tsdb: Tsdb, node: Any, steps: Steps) -> tuple[Vector, Ints]:
         return empty(len(steps)), np.zeros((0, len(steps)), np.int64)
     alive = np.concatenate(present)
     keep = np.flatnonzero(alive.any(axis=1))
+    if len(keep) == len(labels):
+        return Vector(labels, np.concatenate(values), alive), np.concatenate(taken)
     return (
         Vector([labels[row] for row in keep], np.concatenate(values)[keep], alive[keep]),
         np.concatenate(taken)[keep],
