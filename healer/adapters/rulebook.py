@@ -47,7 +47,8 @@ class _Term:
     missing: Annotated[float, Field(ge=0, le=0)] = 0.0
     """Always 0: what cannot be seen is no evidence. Accepted so that a rule may say so."""
     family: str = ""
-    decisive: bool = False
+    decisive: bool | str = False
+    """A question: decisive while it holds."""
     says: str = ""
     says_zh: str = ""
 
@@ -217,6 +218,8 @@ def _weighted(terms: Iterable[_Term], path: str) -> tuple[Evidence, ...]:
         if not term.weight and not term.against:
             raise BadInput("a weight: `for`, `against` or both", path=where, value=term.test)
         plain = _question(term.test, f"{where}.if")
+        asked = isinstance(term.decisive, str)
+        proof = _question(str(term.decisive), f"{where}.decisive").test if asked else None
         found.append(
             Evidence(
                 plain.text,
@@ -224,7 +227,8 @@ def _weighted(terms: Iterable[_Term], path: str) -> tuple[Evidence, ...]:
                 term.weight,
                 term.against,
                 term.family,
-                term.decisive,
+                bool(term.decisive),
+                proof,
                 term.says,
                 term.says_zh,
             )

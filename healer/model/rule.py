@@ -32,6 +32,8 @@ class Evidence:
     """Terms of one family tell much the same: the strongest counts whole, the others half."""
     decisive: bool = False
     """No other cause shows like this."""
+    proof: Expression | None = None
+    """While this does not hold, it is not decisive after all: others would show like this too."""
     says: str = ""
     """What a yes means, for people."""
     says_zh: str = ""

@@ -32,8 +32,9 @@ def lint(
     for rule in book.rules:
         where = f"{rule.file}:{rule.line}: {rule.path}"
         for evidence in (*rule.require, *rule.exclude, *rule.evidence):
-            for said in complaints(evidence.test, rule.scope, signals):
-                yield f"{where}: {evidence.text}: {said}"
+            for test in (evidence.test, evidence.proof):
+                for said in complaints(test, rule.scope, signals) if test else ():
+                    yield f"{where}: {evidence.text}: {said}"
         yield from (f"{where}: {said}" for said in dead(rule, units or {}))
         for name in rule.explains:
             if name not in known:

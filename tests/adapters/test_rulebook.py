@@ -78,6 +78,7 @@ def test_disabled_rules_are_left_out():
         (", for: 2", ", for: -2", 9, "greater than or equal to 0"),
         (", for: 2", "", 9, "a weight"),
         (", for: 2", ", for: 2, missing: -1", 9, "missing"),
+        (", for: 2", ", for: 2, decisive: hihg(x)", 9, "did you mean 'high'?"),
         ("explains: [ttft_p95]", "via: [nowhere]", 6, "no such relation"),
     ],
 )

@@ -20,6 +20,7 @@ from healer.model.snapshot import Snapshot
 from healer.model.target import Kind, Target
 from healer.model.topology import Entity, Topology
 from healer.stages.diagnose import diagnose, diagnose_all
+from healer.stages.evidence.rank import UNDECIDED_CAP
 from healer.stages.evidence.score import weigh
 
 POD = pod("pod-0", uid="u0")
@@ -190,6 +191,25 @@ def test_a_rule_that_raises_is_reported_and_the_others_stand(tmp_path):
     assert diagnoses["inc-1"].leader is not None
     assert diagnoses["inc-1"].leader.cause == "slow"
     assert {p.where for p in problems} == {"rule.cut", "rule.bad"}
+
+
+def test_a_proof_is_one_only_while_its_own_question_holds(tmp_path):
+    asked = '{if: "high(ttft_p95)", for: 3, family: a, decisive: "value(itl_p95) < 0.1"}'
+    rules = book(tmp_path, rule("slow", asked, AND_MORE))
+
+    def proven(**more: np.ndarray) -> tuple[float, bool]:
+        leader = diagnose(case(), world(ttft_p95=rows(0.3, 4.0), **more), rules).leader
+        assert leader is not None
+        assert leader.cause == "slow"
+        term = next(t for t in leader.terms if t.family == "a")
+        assert term.weight == 3
+        return leader.confidence, term.decisive
+
+    sure, decisive = proven(itl_p95=rows(0.02, 0.02))
+    assert decisive
+    assert sure > UNDECIDED_CAP
+    assert proven(itl_p95=rows(0.02, 0.5)) == (UNDECIDED_CAP, False)
+    assert proven() == (UNDECIDED_CAP, False)  # not known is no proof
 
 
 def test_a_cause_cannot_come_after_what_it_explains(tmp_path):

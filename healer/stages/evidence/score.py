@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -85,6 +85,22 @@ def weigh(terms: Iterable[Term]) -> float:
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    evidence: Evidence
+    seen: Seen
+    decisive: bool
+    """A yes that no other cause would give here."""
+
+
+def _ask(evidence: Evidence, place: Place) -> _Answer:
+    seen = look(evidence.test, place, FUNCTIONS)
+    decisive = evidence.decisive and seen.truth is True
+    if decisive and evidence.proof is not None:
+        decisive = look(evidence.proof, place, FUNCTIONS).truth is True
+    return _Answer(evidence, seen, decisive)
+
+
 def judge(rule: Rule, target: Target, scene: Scene, sick: frozenset[Target]) -> Candidate | None:
     """The candidate with its evidence, or None where the rule does not apply to `target`.
 
@@ -93,20 +109,20 @@ def judge(rule: Rule, target: Target, scene: Scene, sick: frozenset[Target]) -> 
     base = logit(rule.prior)
     focus = (target,) if rule.scope else tuple(dict.fromkeys(s.target for s in scene.symptoms))
     place = Place(scene, focus or (target,))
-    asked: list[tuple[Evidence, Seen]] = []
+    asked: list[_Answer] = []
     for evidence in rule.require:
-        seen = look(evidence.test, place, FUNCTIONS)
-        if not seen.truth:
+        answer = _ask(evidence, place)
+        if not answer.seen.truth:
             return None
-        asked.append((evidence, seen))
+        asked.append(answer)
     mine = explained(rule, target, scene)
     if not mine and not rule.is_null:
         return None
     if any(look(e.test, place, FUNCTIONS).truth for e in rule.exclude):
         return None
-    answers = [(e, look(e.test, place, FUNCTIONS)) for e in rule.evidence]
-    terms = [_term(evidence, seen) for evidence, seen in (*asked, *answers)]
-    began = _began([*asked, *answers])
+    answers = [*asked, *(_ask(evidence, place) for evidence in rule.evidence)]
+    terms = [_term(answer) for answer in answers]
+    began = _began(answers)
     since = began[0] if began else min((s.since for s in mine), default=scene.onset)
     if began and began[1]:
         mine = tuple(s for s in mine if s.since >= since - _tolerance(scene))
@@ -130,37 +146,37 @@ def _tolerance(scene: Scene) -> timedelta:
     return 2 * scene.step + SKEW
 
 
-def _term(evidence: Evidence, seen: Seen) -> Term:
+def _term(answer: _Answer) -> Term:
+    evidence, seen = answer.evidence, answer.seen
     side, weight = Side.MISSING, 0.0
     if seen.truth is True:
         side, weight = Side.FOR, evidence.weight
     elif seen.truth is False:
         side, weight = Side.AGAINST, evidence.against
     said = f"{evidence.says}: {seen.said}" if evidence.says and seen.truth else seen.said
-    decisive = evidence.decisive and seen.truth is True
     return Term(
         evidence.text,
         side,
         max(-CAP, min(CAP, weight)),
         said,
         evidence.family,
-        decisive,
+        answer.decisive,
         seen.source,
         seen.target,
     )
 
 
-def _began(answers: list[tuple[Evidence, Seen]]) -> tuple[datetime, bool] | None:
+def _began(answers: Sequence[_Answer]) -> tuple[datetime, bool] | None:
     """(when the cause first showed, whether that is exact), by its decisive evidence if any.
 
     What does not decide dates nothing exactly: an event that repeats tells its last time.
     """
-    held = [(e, s) for e, s in answers if s.truth and s.since is not None and e.weight > 0]
-    decisive = [(e, s) for e, s in held if e.decisive]
+    held = [a for a in answers if a.seen.truth and a.seen.since and a.evidence.weight > 0]
+    decisive = [answer for answer in held if answer.decisive]
     chosen = decisive or held
     if not chosen:
         return None
-    dates = [(seen.since, seen.dated) for _, seen in chosen if seen.since is not None]
+    dates = [(a.seen.since, a.seen.dated) for a in chosen if a.seen.since is not None]
     since, dated = min(dates, key=lambda each: each[0])
     return since, dated and bool(decisive)
 
