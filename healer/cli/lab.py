@@ -81,6 +81,9 @@ def run_suite(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep all that the file of --json has, run the rest.")
     ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Each to its end, also when nothing more will come.")
+    ] = False,
 ) -> None:
     """Run many scenarios, clean and perturbed, and say how good Healer is.
 
@@ -118,7 +121,7 @@ def run_suite(
             if json_file is not None:
                 write(json_file, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
-        suite.run_all(jobs, workers or os.cpu_count() or 1, done)
+        suite.run_all(jobs, workers or os.cpu_count() or 1, done, whole=whole)
     found = figures([judge(result) for result in results])
     for figure in found:
         limit = figure.floor if figure.floor is not None else figure.ceiling

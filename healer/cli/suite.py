@@ -26,12 +26,17 @@ from healer.cli.simulation import Simulation, lab_settings
 from healer.lab.lab import Lab
 from healer.lab.scenario import Allowed, Expectation, FaultSpec, Scenario
 from healer.lab.scoring import Observed, score
+from healer.model.incident import Phase
 from healer.model.report import Report
 
 LATE = timedelta(seconds=60)
 MISSING = 0.2
 SKEW = timedelta(seconds=30)
 SETTLED = timedelta(minutes=2)
+"""After all is well again."""
+HANDED_OVER = timedelta(minutes=10)
+"""After all that is not well has been left to people. Twice the lab's cooldown: whatever Healer
+might try once more would have been seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,11 @@ def jobs(scenarios: Sequence[Scenario], variants: Sequence[str]) -> list[Job]:
 
 
 def run_all(
-    wanted: Sequence[Job], workers: int, done: Callable[[dict[str, Any]], None]
+    wanted: Sequence[Job],
+    workers: int,
+    done: Callable[[dict[str, Any]], None],
+    *,
+    whole: bool = False,
 ) -> list[dict[str, Any]]:
     """Every job's result, of `judged`; `done` is told of each as it comes."""
     worlds: dict[str, list[Job]] = {}
@@ -126,7 +135,8 @@ def run_all(
 
     with TemporaryDirectory() as folder:
         slots = Slots(Path(folder), workers)
-        for _, line in in_forks([partial(_run_world, group, slots) for group in groups], workers):
+        tasks = [partial(_run_world, group, slots, whole) for group in groups]
+        for _, line in in_forks(tasks, workers):
             take(json.loads(line))
     for job in wanted:
         if job.name not in results:
@@ -134,10 +144,10 @@ def run_all(
     return list(results.values())
 
 
-def _run_world(group: Sequence[Job], slots: Slots, tell: Tell) -> None:
+def _run_world(group: Sequence[Job], slots: Slots, whole: bool, tell: Tell) -> None:
     def run(job: Job, simulation: Simulation, tell: Tell) -> None:
         with slots.one():
-            tell(json.dumps(judged(job, simulation)))
+            tell(json.dumps(judged(job, simulation, whole=whole)))
 
     with ExitStack() as open_world:
         with slots.one():
@@ -180,12 +190,14 @@ def keep_quiet(simulation: Simulation, quiet: timedelta) -> None:
         simulation.step()
 
 
-def judged(job: Job, simulation: Simulation) -> dict[str, Any]:
-    """Runs the job in a simulation that was warmed for its world."""
+def judged(job: Job, simulation: Simulation, *, whole: bool = False) -> dict[str, Any]:
+    """Runs the job in a simulation that was warmed for its world: until all is over, or whole."""
     began, worked = time.monotonic(), time.process_time()
     simulation.turn_to(job.scenario)
-    settled = _Settled(simulation)
-    simulation.run(until=settled)
+    if whole:
+        simulation.run()
+    else:
+        simulation.run(until=_Settled(simulation))
     store = simulation.app.store
     audit = [entry for _, entry in store.audit(limit=100_000)]
     observed = Observed(store.incidents(limit=200).items, store.intents(), audit)
@@ -210,20 +222,24 @@ class _Settled:
 
     simulation: Simulation
     _since: datetime | None = None
+    _left: frozenset[str] = frozenset()
+    """Incidents that people have to see to."""
 
     def __call__(self, report: Report) -> bool:
-        world = self.simulation.lab.world
+        world, store = self.simulation.lab.world, self.simulation.app.store
         begun = len(world.broken) == len(self.simulation.scenario.faults)
-        lasting = any(b.spec.duration and not b.ended for b in world.broken) or not all(
-            b.fault.healed(world, b.what) for b in world.broken
-        )
-        busy = bool(self.simulation.app.store.intents(open_only=True))
-        if not begun or lasting or busy or any(i.is_open for i in report.incidents):
+        passing = any(b.spec.duration and not b.ended for b in world.broken)
+        open_ = [incident for incident in report.incidents if incident.is_open]
+        left = frozenset(i.id for i in open_ if i.phase is Phase.ESCALATED)
+        healed = all(b.fault.healed(world, b.what) for b in world.broken)
+        working = len(left) < len(open_) or bool(store.intents(open_only=True))
+        if not begun or passing or working or not (healed or left):
             self._since = None
             return False
-        self._since = self._since or report.at
-        heard = bool(self.simulation.app.store.incidents(limit=1).items)
-        return heard and report.at - self._since >= SETTLED
+        if self._since is None or left != self._left:
+            self._since, self._left = report.at, left
+        heard = bool(store.incidents(limit=1).items)
+        return heard and report.at - self._since >= (HANDED_OVER if left else SETTLED)
 
 
 def world_of(scenario: Scenario) -> str:

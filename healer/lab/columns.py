@@ -207,14 +207,22 @@ def gather(
         ]
         return [_joined(handles, cuts)]
     rows = np.stack([each for each, _ in found])
-    held, which = np.unique(rows >= 0, axis=1, return_inverse=True)
+    held = (rows >= 0).T
     bundles = []
-    for group, where in enumerate(held.T):
-        mine = np.flatnonzero(which.reshape(-1) == group)
-        cuts = [spans[at][0].cut(rows[at, mine], spans[at][1]) for at in np.flatnonzero(where)]
+    for mine in alike(held):
+        where = np.flatnonzero(held[mine[0]])
+        cuts = [spans[at][0].cut(rows[at, mine], spans[at][1]) for at in where]
         if cuts:
             bundles.append(_joined(handles[mine], cuts))
     return united(bundles)
+
+
+def alike(flags: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Rows with the same flags, group by group."""
+    groups: dict[bytes, list[int]] = {}
+    for row, packed in enumerate(np.packbits(flags, axis=1)):
+        groups.setdefault(packed.tobytes(), []).append(row)
+    return [np.array(rows, np.int64) for rows in groups.values()]
 
 
 def _joined(

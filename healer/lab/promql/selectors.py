@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import promql_parser as parser
 
-from healer.lab.columns import Bundle, is_absent, is_stale
+from healer.lab.columns import Bundle, alike, is_absent, is_stale
 from healer.lab.matchers import Matcher
 from healer.lab.promql.values import (
     NAME,
@@ -146,12 +146,10 @@ def solid(holes: Bools) -> Iterator[tuple[Ints, Ints]]:
     if len(whole) == len(holes):
         return
     torn = np.flatnonzero(broken)
-    packed = np.packbits(holes[torn], axis=1)
-    _, first, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    for group, row in enumerate(first):
-        columns = np.flatnonzero(~holes[torn[row]])
+    for mine in alike(holes[torn]):
+        columns = np.flatnonzero(~holes[torn[mine[0]]])
         if len(columns):
-            yield torn[which.reshape(-1) == group], columns
+            yield torn[mine], columns
 
 
 def _gathered(tsdb: Tsdb, node: Any, ends_ms: Ints, range_ms: int, steps: Steps) -> list[Bundle]:
