@@ -93,8 +93,9 @@ class Threshold(Detector):
         limit = sign * self._limit
         clear = sign * (self._limit if self.clear is None else self.clear)
         found = np.full(len(frame), np.nan)
-        # Of a healthy fleet nobody ever crossed the limit, and nobody needs the slow look.
-        crossed = np.flatnonzero((sign * frame.values > limit).any(axis=1))
+        # Most never crossed the limit or are back behind the line: they need no slow look.
+        back = sign * newest(frame) <= min(clear, limit)
+        crossed = np.flatnonzero((sign * frame.values > limit).any(axis=1) & ~back)
         if not len(crossed):
             return found
         values = sign * frame.values[crossed]

@@ -121,7 +121,7 @@ class Loop:
         asked = [i for i in incidents if i.id not in busy and i.quiet_since is None and i.is_open]
         standings = self.store.standings() if asked else {}
         ranked, problems = diagnose_all(asked, snapshot, self.rules, verdict_counts=standings)
-        mended, told = self._mended(snapshot.now), self._told(snapshot.now)
+        mended, told = self._lately(snapshot.now)
         diagnosed = tuple(
             with_diagnosis(i, ranked[i.id], snapshot.now)
             if i.id in ranked
@@ -135,23 +135,19 @@ class Loop:
                 self._record("incident.diagnosed", new, snapshot.now, _cause(new))
         return self._kept(incidents, diagnosed), problems
 
-    def _mended(self, now: datetime) -> frozenset[str]:
-        """Incidents lately repaired: while their traces fade, doubt does not replace what was
-        known. Another cause that could be acted on does."""
-        return frozenset(
-            intent.plan.incident_id
-            for intent in self.store.intents(since=now - RECENT)
-            if intent.state is State.SUCCEEDED and intent.plan.remediation != "escalate"
-        )
+    def _lately(self, now: datetime) -> tuple[frozenset[str], frozenset[str]]:
+        """Incidents that were repaired, and those that a person was asked about.
 
-    def _told(self, now: datetime) -> frozenset[str]:
-        """Incidents that a person was asked about. What they were told stands while its traces
-        fade: that nothing known fits what is left of them is no news."""
-        return frozenset(
-            intent.plan.incident_id
-            for intent in self.store.intents(since=now - RECENT)
-            if intent.state is State.SUCCEEDED and intent.plan.remediation == "escalate"
-        )
+        While the traces of a repair fade, doubt does not replace what was known; another cause
+        that could be acted on does. What a person was told stands while its traces fade: that
+        nothing known fits what is left of them is no news.
+        """
+        done = [
+            x.plan for x in self.store.intents(since=now - RECENT) if x.state is State.SUCCEEDED
+        ]
+        told = frozenset(plan.incident_id for plan in done if plan.remediation == "escalate")
+        mended = frozenset(plan.incident_id for plan in done if plan.remediation != "escalate")
+        return mended, told
 
     def _conclude(self, incidents: tuple[Incident, ...], now: datetime) -> tuple[Incident, ...]:
         concluded = tuple(

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import promql_parser
+from pydantic_core import to_json
 
 from healer.lab.matchers import Matcher
 from healer.lab.promql import Evaluator, PromqlError, Vector
@@ -72,7 +73,7 @@ class PrometheusApi:
         except PromqlError as error:
             body = {"status": "error", "errorType": error.kind, "error": str(error)}
             return Response(_STATUS[error.kind], json.dumps(body).encode())
-        return Response(200, json.dumps({"status": "success", "data": data}).encode())
+        return Response(200, to_json({"status": "success", "data": data}))
 
     # ------------------------------------------------------------------- queries
 
