@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from healer.model.hypothesis import Diagnosis, Hypothesis, Side, Term
 from healer.model.opinion import Standings
 from healer.model.rule import Rule
-from healer.model.target import Target
+from healer.model.target import Kind, Target
 from healer.stages.evidence.relations import related
 from healer.stages.evidence.score import Candidate, logit
 from healer.stages.evidence.sight import Scene
@@ -32,6 +32,9 @@ MARGIN = 0.2
 SHOWN = 8
 FAULTS = 3
 """Independent faults told apart in one incident."""
+
+WIDE = frozenset({Kind.RACK, Kind.CLUSTER})
+"""What breaks as a whole is for people: taking it apart node by node would make it worse."""
 
 PRIOR_VERDICTS = (8.0, 2.0)
 """Beta prior of a rule's standing: as if eight verdicts had been right and two wrong."""
@@ -175,11 +178,18 @@ def _hypothesis(
         title_zh=rule.title_zh,
         terms=_terms(candidate, one.wanted),
         explains=tuple(sorted(candidate.explains)),
-        proposes=() if rule.is_shadow(verdicts.get(rule.id, (0, 0))) else rule.proposes,
+        proposes=_proposes(candidate, verdicts),
         min_confidence=rule.min_confidence,
         why_not=why_not,
         reference=rule.reference,
     )
+
+
+def _proposes(candidate: Candidate, verdicts: Standings) -> tuple[str, ...]:
+    rule = candidate.rule
+    if rule.is_shadow(verdicts.get(rule.id, (0, 0))):
+        return ()
+    return ("escalate",) if rule.proposes and candidate.target.kind in WIDE else rule.proposes
 
 
 def _terms(candidate: Candidate, wanted: frozenset[str]) -> tuple[Term, ...]:
