@@ -94,6 +94,17 @@ def test_runs_of_one_world_share_it_and_those_of_another_do_not() -> None:
     assert suite.world_of(one) != suite.world_of(sparse)
 
 
+def test_a_run_shares_the_quiet_time_up_to_its_first_fault() -> None:
+    hang = load_scenario(find_scenario("engine_hang"))
+    healthy = load_scenario(find_scenario("healthy"))
+
+    assert suite.quiet_for(hang) == timedelta(minutes=3)
+    assert suite.quiet_for(suite.change(hang)) == timedelta(minutes=1)
+    assert suite.quiet_for(suite.second(hang)) == timedelta(minutes=3)
+    assert suite.quiet_for(suite.late(hang)) == timedelta(0)
+    assert suite.quiet_for(healthy) == timedelta(0)
+
+
 def test_a_run_that_no_known_cause_leads_has_nothing_to_cite() -> None:
     asked = result()
     asked["main"] |= {
