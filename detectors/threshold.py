@@ -57,8 +57,8 @@ class Threshold(Detector):
         return limit
 
     def detect(self, frame: Frame, baseline: Baseline | None) -> Iterator[Finding]:
-        since = self._since(frame)
         current = newest(frame)
+        since = self._since(frame, current)
         level = LEVEL[self.level]
         limit, up = self._limit, self.above is not None
         for i in np.flatnonzero(np.isfinite(since) & is_fresh(frame)):
@@ -82,7 +82,7 @@ class Threshold(Detector):
                 ),
             )
 
-    def _since(self, frame: Frame) -> NDArray[np.float64]:
+    def _since(self, frame: Frame, current: NDArray[np.float64]) -> NDArray[np.float64]:
         """Since when each row is found, shape (N,); NaN where it is not.
 
         One pass over the columns with the whole fleet at once. A missing sample is no breach
@@ -94,7 +94,7 @@ class Threshold(Detector):
         clear = sign * (self._limit if self.clear is None else self.clear)
         found = np.full(len(frame), np.nan)
         # Most never crossed the limit or are back behind the line: they need no slow look.
-        back = sign * newest(frame) <= min(clear, limit)
+        back = sign * current <= min(clear, limit)
         crossed = np.flatnonzero((sign * frame.values > limit).any(axis=1) & ~back)
         if not len(crossed):
             return found

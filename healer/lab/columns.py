@@ -7,8 +7,9 @@ never computed with before the patterns are sorted out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,29 @@ COLUMNS = 240
 """Of one chunk: an hour at 15 s. A series that died costs no more than its last chunk."""
 
 REMEMBERED = 1024
-"""Sets of series whose rows a chunk remembers: the same few questions come every few seconds."""
+"""Sets of series that something is remembered about: few questions come, and come again."""
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What was worked out about sets of series, until it is no longer true."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, T] = {}
+
+    def of(self, handles: NDArray[np.int64], work: Callable[[NDArray[np.int64]], T]) -> T:
+        key = handles.tobytes()
+        if key not in self._kept:
+            if len(self._kept) >= REMEMBERED:
+                self._kept.clear()
+            self._kept[key] = work(handles)
+        return self._kept[key]
+
+    def clear(self) -> None:
+        self._kept.clear()
 
 
 def is_stale(values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -66,7 +89,7 @@ class Chunk:
         """Sorts them."""
         self._written = (np.zeros(0, np.int64), np.zeros(0, np.int64))
         """Handles and rows of the last scrape: most often the next one has the same."""
-        self._asked: dict[bytes, tuple[NDArray[np.int64], bool]] = {}
+        self._asked = Remembered[tuple[NDArray[np.int64], bool]]()
         """Answers of `rows_of`, until a row is added."""
         self.length = 0
         """Columns in use."""
@@ -101,14 +124,11 @@ class Chunk:
 
     def rows_of(self, handles: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
         """-1 for a series that is not in here, and whether all of them are."""
-        key = handles.tobytes()
-        known = self._asked.get(key)
-        if known is None:
-            if len(self._asked) >= REMEMBERED:
-                self._asked.clear()
-            rows = self._rows_of(handles)
-            known = self._asked[key] = (rows, bool((rows >= 0).all()))
-        return known
+        return self._asked.of(handles, self._rows_and_whether_all)
+
+    def _rows_and_whether_all(self, handles: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+        rows = self._rows_of(handles)
+        return rows, bool((rows >= 0).all())
 
     def _rows_of(self, handles: NDArray[np.int64]) -> NDArray[np.int64]:
         if not len(self._handles):
@@ -198,9 +218,9 @@ def gather(
         for chunk in sorted((each for each in chunks if each.length), key=lambda c: c.first_ms)
         if (span := chunk.span(start_ms, end_ms)).start < span.stop
     ]
-    found = [chunk.rows_of(handles) for chunk, _ in spans]
     if not spans or not len(handles):
         return []
+    found = [chunk.rows_of(handles) for chunk, _ in spans]
     if all(everything for _, everything in found):  # most questions
         cuts = [
             chunk.cut(rows, span) for (chunk, span), (rows, _) in zip(spans, found, strict=True)

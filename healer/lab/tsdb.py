@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from healer.lab.columns import (
-    REMEMBERED,
     Bundle,
     Chunk,
     Lane,
+    Remembered,
     gather,
     is_absent,
     is_stale,
@@ -67,7 +67,7 @@ class Tsdb:
         self._blocks: list[Chunk] = []
         self._lanes: list[Lane] = []
         self._lane_of = np.full(64, -1, np.int64)
-        self._homes: dict[bytes, _Homes] = {}
+        self._homes = Remembered[_Homes]()
         """Answers of `_homes_of`, until a series finds its lane."""
         self._first_ms = np.full(64, -NEVER_MS, np.int64)
         self._last_ms = np.full(64, NEVER_MS, np.int64)
@@ -154,7 +154,7 @@ class Tsdb:
             return []
         with self._lock:
             blocks = [b for b in self._blocks if b.last_ms >= start_ms and b.first_ms <= end_ms]
-            ascending, homes = self._homes_of(handles)
+            ascending, homes = self._homes.of(handles, self._homes_of)
             if blocks or len(homes) < 2:
                 for lane, _ in homes:
                     blocks += lane.between(start_ms, end_ms)
@@ -214,19 +214,12 @@ class Tsdb:
         self._last_ms[handles] = last_ms
 
     def _homes_of(self, handles: NDArray[np.int64]) -> _Homes:
-        key = handles.tobytes()
-        known = self._homes.get(key)
-        if known is None:
-            if len(self._homes) >= REMEMBERED:
-                self._homes.clear()
-            ascending = np.sort(handles)
-            lanes = self._lane_of[ascending]
-            homes = [
-                (self._lanes[lane], ascending[lanes == lane])
-                for lane in np.unique(lanes[lanes >= 0]).tolist()
-            ]
-            known = self._homes[key] = (ascending, homes)
-        return known
+        ascending = np.sort(handles)
+        lanes = self._lane_of[ascending]
+        return ascending, [
+            (self._lanes[lane], ascending[lanes == lane])
+            for lane in np.unique(lanes[lanes >= 0]).tolist()
+        ]
 
     def _check_newer(self, handles: NDArray[np.int64], at_ms: int) -> None:
         late = self._last_ms[handles] >= at_ms
